@@ -1,0 +1,182 @@
+"""Every error that a client or an operator can meet, as one tree.
+
+    ScribelaneError
+    ├── RequestError                 the request is refused; nothing was accepted
+    │   ├── Unauthorized             unauthorized
+    │   ├── Forbidden                forbidden
+    │   ├── NotFound                 not_found
+    │   ├── Conflict                 conflict
+    │   ├── InvalidRequest           invalid_request
+    │   │   ├── UnknownModel         unknown_model
+    │   │   └── EmptyUpload          empty_upload
+    │   ├── UploadTooLarge           upload_too_large
+    │   ├── UnsupportedMedia         unsupported_media_type
+    │   └── Unavailable              unavailable
+    │       └── SearchUnavailable    search_unavailable
+    ├── JobError                     an accepted job ends as `failed` with this code
+    │   ├── MediaUnreadable          media_unreadable
+    │   ├── MediaTooLong             media_too_long
+    │   ├── PdfUnreadable            pdf_unreadable
+    │   ├── PdfEncrypted             pdf_encrypted
+    │   ├── PdfNoText                pdf_no_text
+    │   ├── ChunkCrashed             chunk_crashed
+    │   ├── ChunkTimeout             timeout
+    │   └── Internal                 internal
+    ├── LeaseLost                    this attempt no longer owns its chunk; its result is dropped
+    └── Misconfigured                a setting cannot work; the process says why and exits
+
+Rules raise these; `service.problems` maps a `RequestError` to HTTP once, and `workers.runtime`
+writes a `JobError` to the job once. `code` is stable: clients and dashboards rely on it.
+`retryable` says whether the same input may succeed on another try.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ScribelaneError(Exception):
+    """Base of the tree. The docstring of a class is its message unless one is given."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip().split("\n")[0]
+        super().__init__(self.message)
+
+
+class RequestError(ScribelaneError):
+    """The request was refused."""
+
+    code = "invalid_request"
+
+
+class Unauthorized(RequestError):
+    """Send a valid key as `Authorization: Bearer sl_…`."""
+
+    code = "unauthorized"
+
+
+class Forbidden(RequestError):
+    """This key may not do that."""
+
+    code = "forbidden"
+
+
+class NotFound(RequestError):
+    """There is no such thing in this account."""
+
+    code = "not_found"
+
+
+class Conflict(RequestError):
+    """The job is not in a state that allows this."""
+
+    code = "conflict"
+
+
+class InvalidRequest(RequestError):
+    """The request is not of the form that this call takes."""
+
+    code = "invalid_request"
+
+
+class UnknownModel(InvalidRequest):
+    """No such model is registered for this kind of job."""
+
+    code = "unknown_model"
+
+
+class EmptyUpload(InvalidRequest):
+    """The uploaded file is empty."""
+
+    code = "empty_upload"
+
+
+class UploadTooLarge(RequestError):
+    """The upload is larger than this service accepts."""
+
+    code = "upload_too_large"
+
+
+class UnsupportedMedia(RequestError):
+    """Send the file as multipart/form-data in the field `file`."""
+
+    code = "unsupported_media_type"
+
+
+class Unavailable(RequestError):
+    """A part that this call needs does not answer; try again shortly."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class SearchUnavailable(Unavailable):
+    """No query worker answered in time; try again shortly."""
+
+    code = "search_unavailable"
+
+
+class JobError(ScribelaneError):
+    """The job cannot be finished."""
+
+
+class MediaUnreadable(JobError):
+    """The file holds no audio that can be decoded."""
+
+    code = "media_unreadable"
+
+
+class MediaTooLong(JobError):
+    """The recording is longer than this service accepts."""
+
+    code = "media_too_long"
+
+
+class PdfUnreadable(JobError):
+    """The file is not a PDF that can be read."""
+
+    code = "pdf_unreadable"
+
+
+class PdfEncrypted(JobError):
+    """The PDF is encrypted and opens only with a password; upload a copy without one."""
+
+    code = "pdf_encrypted"
+
+
+class PdfNoText(JobError):
+    """The PDF holds no text, only images; run it through OCR first."""
+
+    code = "pdf_no_text"
+
+
+class ChunkCrashed(JobError):
+    """The worker process died on this part of the input each time it was tried."""
+
+    code = "chunk_crashed"
+
+
+class ChunkTimeout(JobError):
+    """This part of the input took longer than the time limit."""
+
+    code = "timeout"
+
+
+class Internal(JobError):
+    """The service failed on this part of the input; the operator's log says why."""
+
+    code = "internal"
+    retryable = True
+
+
+class LeaseLost(ScribelaneError):
+    """Another attempt owns this chunk now, or its job has ended."""
+
+
+class Misconfigured(ScribelaneError):
+    """A setting cannot work."""
+
+    code = "misconfigured"

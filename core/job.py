@@ -1,0 +1,125 @@
+"""What a job and a chunk can be, and every change that is allowed: the one transition table.
+
+A client submits a job; its stages are worked chunk by chunk (`docs/architecture.md` draws the flow).
+The same strings stand in the database, the API, the logs and the metrics, and the first migration
+makes PostgreSQL refuse every change of status that `JOB_TRANSITIONS` and `CHUNK_TRANSITIONS` lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class JobKind(StrEnum):
+    """What a job turns into text: a recording or a PDF."""
+
+    TRANSCRIPTION = "transcription"
+    DOCUMENT = "document"
+
+
+class JobStatus(StrEnum):
+    """Where a job stands; it only ever moves to the right."""
+
+    QUEUED = "queued"
+    """Accepted and stored; no worker has touched it yet."""
+    PROCESSING = "processing"
+    """A worker has claimed at least one of its chunks."""
+    COMPLETED = "completed"
+    """Every chunk is done and the result is whole."""
+    FAILED = "failed"
+    """One chunk failed for good; its siblings were cancelled, what was done stays readable."""
+    CANCELLED = "cancelled"
+    """Its owner cancelled it; what was done stays readable."""
+
+
+class ChunkStatus(StrEnum):
+    """Where one unit of work stands."""
+
+    QUEUED = "queued"
+    """Waits for a worker; dispatched to the broker or about to be."""
+    RUNNING = "running"
+    """Leased by one attempt of one worker until `lease_until`."""
+    DONE = "done"
+    """Its result is stored, exactly once."""
+    FAILED = "failed"
+    """Tried as often as it may be, or impossible; its job failed with it."""
+    CANCELLED = "cancelled"
+    """Its job was cancelled or failed before it was done."""
+
+
+class Stage(StrEnum):
+    """The steps of a job; also the names of the Celery tasks."""
+
+    PREPARE = "prepare"
+    TRANSCRIBE = "transcribe"
+    EMBED = "embed"
+    ASSEMBLE = "assemble"
+
+
+class Lane(StrEnum):
+    """A queue with a promise about waiting, the most urgent first."""
+
+    EXPRESS = "express"
+    STANDARD = "standard"
+    BATCH = "batch"
+
+
+class Tier(StrEnum):
+    """An account's plan."""
+
+    FREE = "free"
+    PRO = "pro"
+    ENTERPRISE = "enterprise"
+
+
+JOB_TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = {
+    JobStatus.QUEUED: frozenset({JobStatus.PROCESSING, JobStatus.CANCELLED}),
+    JobStatus.PROCESSING: frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}),
+    JobStatus.COMPLETED: frozenset(),
+    JobStatus.FAILED: frozenset(),
+    JobStatus.CANCELLED: frozenset(),
+}
+
+CHUNK_TRANSITIONS: Mapping[ChunkStatus, frozenset[ChunkStatus]] = {
+    ChunkStatus.QUEUED: frozenset({ChunkStatus.RUNNING, ChunkStatus.CANCELLED}),
+    # Back to queued: a retry after a passing fault, or a rescue after the lease ran out.
+    ChunkStatus.RUNNING: frozenset(
+        {ChunkStatus.DONE, ChunkStatus.FAILED, ChunkStatus.CANCELLED, ChunkStatus.QUEUED},
+    ),
+    ChunkStatus.DONE: frozenset(),
+    ChunkStatus.FAILED: frozenset(),
+    ChunkStatus.CANCELLED: frozenset(),
+}
+
+ENDED: frozenset[JobStatus] = frozenset(status for status, next_ones in JOB_TRANSITIONS.items() if not next_ones)
+"""The statuses in which nothing more happens to a job."""
+
+TIER_LANE: Mapping[Tier, Lane] = {
+    Tier.FREE: Lane.STANDARD,
+    Tier.PRO: Lane.EXPRESS,
+    Tier.ENTERPRISE: Lane.EXPRESS,
+}
+"""The lane that a tier pays for; a job may ask for a less urgent one."""
+
+_IO_STAGES = frozenset({Stage.PREPARE, Stage.ASSEMBLE})
+
+
+def stages_of(kind: JobKind, *, index: bool) -> tuple[Stage, ...]:
+    """The stages of a job in order. `index=False` leaves a transcript out of search."""
+    if kind is JobKind.DOCUMENT:
+        return (Stage.PREPARE, Stage.EMBED, Stage.ASSEMBLE)
+    if index:
+        return (Stage.PREPARE, Stage.TRANSCRIBE, Stage.EMBED, Stage.ASSEMBLE)
+    return (Stage.PREPARE, Stage.TRANSCRIBE, Stage.ASSEMBLE)
+
+
+def queue_of(stage: Stage, lane: Lane) -> str:
+    """The Celery queue for a chunk: GPU lanes infer, `io.` lanes open inputs and stitch results."""
+    return f"io.{lane}" if stage in _IO_STAGES else str(lane)
+
+
+def may_use(tier: Tier, lane: Lane) -> bool:
+    """Whether an account of this tier may ask for this lane: its own, or a less urgent one."""
+    order = list(Lane)
+    return order.index(lane) >= order.index(TIER_LANE[tier])

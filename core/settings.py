@@ -1,0 +1,70 @@
+"""Every setting, its default and its unit, read from `SCRIBELANE_*` variables.
+
+Only the composition roots read it (`service.app`, `service.cli`, `workers.runtime`, `workers.celery_app`);
+everything else is handed plain values.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """What an operator can turn. Each field is the environment variable `SCRIBELANE_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="SCRIBELANE_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    database_url: str = Field("", description="postgresql:// URL; PostgreSQL 18 with pgvector")
+    broker_url: str = Field("", description="redis:// URL of a Valkey or Redis of Scribelane's own")
+    blob_url: str = Field("", description="file://, s3://, gs:// or az:// URL for media")
+
+    # What is accepted.
+    upload_max_bytes: int = Field(2048 * MIB, gt=0)
+    media_max_s: float = Field(4 * 3600, gt=0, description="longest recording; longer is `media_too_long`")
+    pdf_max_pages: int = Field(5000, gt=0)
+    retention_days: float = Field(30, gt=0, description="a job and all that belongs to it is erased after this")
+
+    # Models.
+    whisper_model: str = Field("", description="default model; empty: `base` on a CPU, larger on a GPU")
+    embedding_model: str = "all-MiniLM-L6-v2"
+    models_dir: Path | None = Field(None, description="folder with one folder of weights a model")
+    cache_dir: Path = Field(Path.home() / ".cache" / "scribelane", description="where joined weights are kept")
+    hub_download: bool = Field(True, description="fetch missing weights from the Hugging Face hub")
+    model_ttl_s: float = Field(900, gt=0, description="an idle model is unloaded after this")
+    fake_speed: float = Field(100.0, ge=0, description="× real time of `model=fake`; 0 is instant")
+
+    # How work is cut, leased and recovered.
+    chunk_audio_s: float = Field(60, ge=30, le=600, description="audio in one chunk")
+    lease_s: float = Field(60, gt=0, description="a silent worker loses its chunk after this")
+    heartbeat_s: float = Field(5, gt=0, description="leases and worker records are renewed this often")
+    stall_s: float = Field(300, gt=0, description="a lease without progress for this long is not renewed")
+    max_failures: int = Field(3, gt=0, description="tries of one chunk before its job fails")
+    dispatch_s: float = Field(5, gt=0, description="Beat's dispatch tick")
+    rescue_s: float = Field(15, gt=0, description="Beat's rescue tick")
+    clean_s: float = Field(60, gt=0, description="Beat's clean-up tick")
+    redispatch_s: float = Field(30, gt=0, description="a message not claimed in this time is sent again")
+    soft_time_limit_s: int = Field(540, gt=0)
+    time_limit_s: int = Field(600, gt=0)
+    drain_s: float = Field(90, gt=0, description="a stopping worker may finish its chunk within this")
+
+    # Search.
+    query_timeout_s: float = Field(5.0, gt=0, description="how long a search waits for its query's vector")
+
+    # What one worker is; `scribelane worker` sets these for the process that it starts.
+    worker_id: str = ""
+    queues: str = Field("", description="the Celery queues that this worker takes from, comma-separated")
+    device: str = Field("cpu", description="`cpu` or `cuda:N`")
+    threads: int = Field(0, ge=0, description="inference threads on the CPU; 0: all cores")
+    log_level: str = "INFO"
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()

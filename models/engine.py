@@ -1,0 +1,109 @@
+"""The words between this room and its callers: sound and text in, segments and vectors out.
+
+Callers depend on these protocols alone; `whisper`, `embedder` and `fake` stand behind them, and `pool` hands them
+out. Times are seconds on the clock of the audio array that was passed in, so a caller that passes a part of a
+recording adds that part's own start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE_HZ = 16_000
+"""Samples per second of all audio in this room; Whisper and Silero VAD know no other rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A span of audio that is decoded as one window; at most 30 s, Whisper's window."""
+
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word with its time and the model's own confidence (0 to 1)."""
+
+    start_s: float
+    end_s: float
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A timed piece of text, with the numbers by which Whisper's decoding is judged.
+
+    `avg_logprob` is the mean log probability per token, `compression_ratio` the length of the text over its
+    zlib length (loops compress well), `no_speech_prob` the probability that nobody speaks.
+    """
+
+    start_s: float
+    end_s: float
+    text: str
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    temperature: float
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeOptions:
+    """What a caller may ask of a transcription. `language` None means: detect it."""
+
+    language: str | None = None
+    task: str = "transcribe"
+    word_timestamps: bool = False
+    prompt: str | None = None
+    hotwords: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """The language, known at once, and the segments, decoded while they are iterated, in order of time."""
+
+    language: str | None
+    language_probability: float | None
+    segments: Iterator[Segment]
+
+
+class Engine(Protocol):
+    """Anything that holds a loaded model."""
+
+    def close(self) -> None:
+        """Let the model go. The engine cannot be used afterwards."""
+
+
+class Transcriber(Engine, Protocol):
+    """Turns speech into timed text."""
+
+    def transcribe(
+        self, audio: NDArray[np.float32], clips: Sequence[Clip], options: TranscribeOptions
+    ) -> Transcription:
+        """Transcribe the clips of `audio`, which has shape (n_samples,), 16 kHz, mono, -1 to 1."""
+        ...
+
+
+class Embedder(Engine, Protocol):
+    """Turns texts into vectors whose dot product is their likeness."""
+
+    @property
+    def dimensions(self) -> int:
+        """Length of each vector."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that the model reads, its two special tokens included; the rest is ignored."""
+        ...
+
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        """Vectors of shape (n, dimensions), each of length 1. `query` marks what searches, not what is found."""
+        ...

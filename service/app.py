@@ -1,0 +1,57 @@
+"""The composition root of the API: settings in, one FastAPI application out.
+
+`scribelane api` runs it with uvicorn. It imports no engine, so it starts in a second or two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from core.broker import make_celery
+from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
+from core.logs import configure_logging
+from core.settings import Settings, settings
+from core.store.blobs import Blobs
+from core.store.session import Database
+from service import problems
+from service.deps import Service
+from service.routes import documents, health, jobs, search, transcriptions, workers
+
+_DATABASE_CONNECTIONS = 10
+
+
+def create_app(own: Settings | None = None) -> FastAPI:
+    """The API on the given settings, or on those of the environment."""
+    own = own or settings()
+    configure_logging(own.log_level)
+    app = FastAPI(
+        title="Scribelane",
+        version=version("scribelane"),
+        summary="Recordings and PDFs in, text that can be read and searched out, on your own GPUs.",
+        description="Submit a job, poll its `status_url`, fetch its transcript or passages, search over all of them.",
+        lifespan=_lifespan,
+    )
+    app.state.service = _open(own)
+    problems.install(app)
+    for module in (transcriptions, documents, jobs, search, workers, health):
+        app.include_router(module.router)
+    return app
+
+
+def _open(own: Settings) -> Service:
+    database = Database(own.database_url, pool_size=_DATABASE_CONNECTIONS)
+    celery = make_celery(own.broker_url)
+    dispatcher = Dispatcher(database, celery, own.redispatch_s, own.heartbeat_s * WORKER_SILENCE_BEATS)
+    return Service(own, database, Blobs(own.blob_url), celery, Bell(dispatcher))
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    service: Service = app.state.service
+    service.bell.close()
+    service.database.close()

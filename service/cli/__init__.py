@@ -1,0 +1,49 @@
+"""`scribelane`: the servers, their upkeep, and a client for people and scripts.
+
+The client commands need httpx, Rich and Typer only. Server commands import their libraries when they run.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from service.cli import client_commands, server_commands, settings_of_client
+
+app = typer.Typer(
+    name="scribelane",
+    help="Recordings and PDFs in; text to read, export and search out. On your own machines.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scribelane {version('scribelane')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    url: settings_of_client.Url = None,
+    key: settings_of_client.Key = None,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    settings_of_client.remember(url, key)
+
+
+client_commands.register(app)
+server_commands.register(app)
+
+
+def main() -> None:
+    """The entry point of the `scribelane` command."""
+    app()

@@ -1,0 +1,168 @@
+"""The commands of a client: results on stdout, everything else on stderr, a non-zero exit on failure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from service.cli.progress import describe, following
+from service.cli.settings_of_client import DEFAULT_DATA_DIR, DataDir, Key, Url, connect
+from service.client import Client, ClientError, Hit, JobStatus
+
+_stderr = Console(stderr=True)
+_stdout = Console()
+
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False)]
+JobId = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
+
+
+class Format(StrEnum):
+    """How a transcript is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Kind(StrEnum):
+    """Which sort of job."""
+
+    TRANSCRIPTION = "transcription"
+    DOCUMENT = "document"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the client commands to the command line."""
+    for command in (transcribe, embed, search, jobs, status, cancel):
+        app.command(rich_help_panel="Use a service")(command)
+
+
+def transcribe(
+    file: File,
+    format: Annotated[Format, typer.Option("--format", help="How to write the transcript.")] = Format.TEXT,
+    model: Annotated[str, typer.Option(help="Whisper model; empty: the service's default.")] = "",
+    language: Annotated[str, typer.Option(help="Such as en; empty: detect it.")] = "",
+    lane: Annotated[str, typer.Option(help="express, standard or batch; empty: the account's own.")] = "",
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Transcribe a recording and print its transcript."""
+    options = {"model": model, "language": language, "lane": lane}
+    with _client(url, key, data_dir) as client:
+        job = _finish(client, client.transcribe(file, options))
+        typer.echo(client.transcript(job.id, format).rstrip("\n"))
+
+
+def embed(
+    file: File,
+    model: Annotated[str, typer.Option(help="Embedding model; empty: the service's default.")] = "",
+    lane: Annotated[str, typer.Option(help="express, standard or batch; empty: the account's own.")] = "",
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Make a PDF searchable and print its job's id."""
+    with _client(url, key, data_dir) as client:
+        typer.echo(_finish(client, client.embed(file, {"model": model, "lane": lane})).id)
+
+
+def search(
+    query: Annotated[str, typer.Argument(metavar="QUERY", show_default=False)],
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 5,
+    kind: Annotated[Kind | None, typer.Option(help="Only recordings, or only documents.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Find passages by meaning, with the page or the time where they stand."""
+    with _client(url, key, data_dir) as client:
+        hits = client.search(query, limit=limit, kind=kind)
+    for hit in hits:
+        if as_json:
+            typer.echo(json.dumps({name: getattr(hit, name) for name in Hit.__slots__}, ensure_ascii=False))
+        else:
+            typer.echo(f"{hit.score:.2f}  {hit.name}, {citation(hit)}\n      {hit.text}\n")
+    if not hits:
+        typer.echo("Nothing found.", err=True)
+
+
+def jobs(
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """List your jobs, the newest first."""
+    with _client(url, key, data_dir) as client:
+        found = client.jobs(limit=limit)
+    table = Table("ID", "Kind", "Status", "Done", "Input", "Submitted", box=None)
+    for job in found:
+        table.add_row(job.id, job.kind, job.status, f"{job.percent} %", job.name, job.created_at[:19])
+    _stdout.width = max(_stdout.width, 120)
+    _stdout.print(table)
+
+
+def status(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Print a job as JSON."""
+    with _client(url, key, data_dir) as client:
+        typer.echo(json.dumps(client.job(job_id).raw, indent=2, ensure_ascii=False))
+
+
+def cancel(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Stop a job; what is done stays readable."""
+    with _client(url, key, data_dir) as client:
+        typer.echo(describe(client.cancel(job_id)))
+
+
+def citation(hit: Hit) -> str:
+    """Where to look: `p. 3`, `pp. 3–4`, `00:41–00:52`."""
+    where = hit.citation
+    if "page_from" in where:
+        first, last = int(where["page_from"]), int(where["page_to"])
+        return f"p. {first}" if first == last else f"pp. {first}–{last}"
+    return f"{_clock(where['start_s'])}–{_clock(where['end_s'])}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
+
+
+def _finish(client: Client, job: JobStatus) -> JobStatus:
+    """Follow the job to its end; says what went wrong and exits with 1 if it did not complete."""
+    try:
+        with following(_stderr) as follow:
+            job = client.wait(job.id, follow)
+    except KeyboardInterrupt:
+        typer.echo(f"The job goes on: scribelane status {job.id}, or scribelane cancel {job.id}", err=True)
+        raise typer.Exit(130) from None
+    for warning in job.warnings:
+        typer.echo(f"warning: {warning['message']} ({warning['code']})", err=True)
+    if job.status != "completed":
+        reason = f"{job.error['message']} ({job.error['code']})" if job.error else job.status
+        typer.echo(f"error: {reason}", err=True)
+        raise typer.Exit(1)
+    return job
+
+
+@contextmanager
+def _client(url: str | None, key: str | None, data_dir: Path) -> Iterator[Client]:
+    """A connected client; a refusal becomes one line on stderr and exit 1."""
+    try:
+        with connect(url, key, data_dir) as client:
+            yield client
+    except ClientError as error:
+        typer.echo(f"error: {error} ({error.code})", err=True)
+        raise typer.Exit(1) from error
+
+

@@ -1,0 +1,175 @@
+"""The commands of an operator: run the servers, migrate, look after accounts, find what is wrong.
+
+Their libraries are imported when a command runs, so that a client needs none of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.settings_of_client import DEFAULT_DATA_DIR, DataDir
+
+if TYPE_CHECKING:
+    from service.processes import Command
+
+_PANEL = "Run a service"
+
+accounts = typer.Typer(help="Accounts and their keys.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the server commands to the command line."""
+    for command in (up, api, worker, beat, migrate, doctor):
+        app.command(rich_help_panel=_PANEL)(command)
+    app.add_typer(accounts, name="accounts", rich_help_panel=_PANEL)
+
+
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API on 127.0.0.1.")] = 8000,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Run everything on this machine until Ctrl-C: servers, API, workers, Beat."""
+    with _clear_errors():
+        from core.logs import configure_logging
+        from service.cli import up as whole_service
+
+        configure_logging(os.environ.get("SCRIBELANE_LOG_LEVEL", "INFO"))
+        whole_service.run(data_dir, port)
+
+
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+) -> None:
+    """Run the HTTP API."""
+    with _clear_errors():
+        from service import processes
+
+        _become(processes.api(host, port))
+
+
+def worker(
+    device: Annotated[str, typer.Option(help="cpu, or cuda:0, cuda:1, …: one worker a GPU.")] = "cpu",
+    lanes: Annotated[
+        str,
+        typer.Option(help="Lanes to work, comma-separated: express, standard, batch; or query for searches."),
+    ] = "express,standard,batch",
+    io: Annotated[bool, typer.Option("--io", help="Open inputs and stitch results instead of inferring.")] = False,
+) -> None:
+    """Run a worker."""
+    with _clear_errors():
+        from service import processes
+
+        wanted = [lane.strip() for lane in lanes.split(",") if lane.strip()]
+        if io:
+            _become(processes.io_worker())
+        elif wanted == ["query"] and device == "cpu":
+            _become(processes.query_worker())
+        else:
+            _become(processes.inference_worker(device, wanted))
+
+
+def beat() -> None:
+    """Run Beat: the ticks that dispatch, rescue and clean."""
+    with _clear_errors():
+        from service import processes
+
+        _become(processes.beat())
+
+
+def migrate(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Bring the database to the newest revision."""
+    with _clear_errors():
+        from core.settings import settings
+        from core.store import migrations
+        from core.store.session import Database
+
+        _use_local_service(data_dir)
+        typer.echo(f"database at revision {migrations.upgrade(Database(settings().database_url))}")
+
+
+def doctor(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Check this machine and this configuration; say what is missing and what to do."""
+    with _clear_errors():
+        _use_local_service(data_dir)
+        raise typer.Exit(subprocess.run([sys.executable, "-m", "workers.doctor"], check=False).returncode)
+
+
+@accounts.command("create")
+def create_account(
+    name: Annotated[str, typer.Argument(show_default=False)],
+    tier: Annotated[str, typer.Option(help="free, pro or enterprise.")] = "free",
+    operator: Annotated[bool, typer.Option("--operator", help="May look at the workers.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Create an account and print its key, once."""
+    with _clear_errors():
+        from core.errors import Misconfigured
+        from core.job import Tier
+        from core.settings import settings
+        from core.store import accounts as store
+        from core.store.session import Database
+
+        if tier not in list(Tier):
+            raise Misconfigured(f"No tier {tier!r}; there are {', '.join(Tier)}.")
+        _use_local_service(data_dir)
+        with Database(settings().database_url).transaction() as connection:
+            account = store.create(connection, name, Tier(tier), operator=operator)
+            key = store.issue_key(connection, account.id)
+        typer.echo(key)
+        typer.echo(f"This is the only time that the key of {name!r} is shown.", err=True)
+
+
+def _become(command: Command) -> None:
+    """Turn this process into the command, so that signals reach it directly."""
+    os.environ.update(command.environment)
+    os.execv(command.argv[0], list(command.argv))
+
+
+def _use_local_service(data_dir: Path) -> None:
+    """Where the environment names no servers, use those of a `scribelane up` that runs on the folder."""
+    from core.errors import Misconfigured
+    from service.cli.up import ENVIRONMENT_FILE
+
+    if os.environ.get("SCRIBELANE_DATABASE_URL"):
+        return
+    try:
+        os.environ.update(json.loads((data_dir / ENVIRONMENT_FILE).read_text()))
+    except (OSError, ValueError) as error:
+        raise Misconfigured(
+            f"No `scribelane up` runs on {data_dir}, and SCRIBELANE_DATABASE_URL is not set."
+        ) from error
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """One line instead of a stack trace for what an operator can mend."""
+    try:
+        from pydantic import ValidationError
+        from sqlalchemy.exc import OperationalError
+
+        from core.errors import ScribelaneError
+    except ImportError as error:
+        typer.echo(f"error: this command needs the server's libraries: install scribelane[server] ({error})", err=True)
+        raise typer.Exit(2) from error
+    try:
+        yield
+    except ScribelaneError as error:
+        typer.echo(f"error: {error.message}", err=True)
+        raise typer.Exit(1) from error
+    except ValidationError as error:
+        for one in error.errors():
+            typer.echo(f"error: SCRIBELANE_{str(one['loc'][0]).upper()}: {one['msg']}", err=True)
+        raise typer.Exit(1) from error
+    except OperationalError as error:
+        typer.echo(f"error: the database does not answer: {str(error.orig).splitlines()[0]}", err=True)
+        raise typer.Exit(1) from error

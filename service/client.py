@@ -1,0 +1,175 @@
+"""The Python client: submit, poll, fetch, search. Needs httpx only; the command line stands on it.
+
+    with Client("http://127.0.0.1:8000", key) as client:
+        job = client.transcribe(Path("talk.mp3"))
+        client.wait(job.id)
+        print(client.transcript(job.id))
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+POLL_S = 0.5
+_ENDED = frozenset({"completed", "failed", "cancelled"})
+_AWAY_RETRIES_S = 60.0
+
+
+class ClientError(Exception):
+    """The service refused, or did not answer. `code` is the service's stable code, or `unreachable`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """A job as the service reports it; `eta_s` is None until measured, `raw` is the whole answer."""
+
+    id: str
+    kind: str
+    status: str
+    stage: str
+    name: str
+    chunks_done: int
+    chunks_total: int | None
+    percent: int
+    eta_s: float | None
+    warnings: Sequence[Mapping[str, str]]
+    error: Mapping[str, Any] | None
+    created_at: str
+    raw: Mapping[str, Any]
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.status in _ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found, with the pages or the seconds where it stands."""
+
+    job_id: str
+    kind: str
+    name: str
+    text: str
+    score: float
+    citation: Mapping[str, float]
+
+
+class Client:
+    """One service, one key. Raises `ClientError`; use it as a context manager."""
+
+    def __init__(self, url: str, key: str, *, timeout_s: float = 60.0) -> None:
+        self._url = url
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=httpx.Timeout(timeout_s, connect=5.0),
+        )
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._http.close()
+
+    def transcribe(self, file: Path, options: Mapping[str, str] | None = None) -> JobStatus:
+        """Upload a recording; returns the accepted job."""
+        return self._submit("/v1/transcriptions", file, options or {})
+
+    def embed(self, file: Path, options: Mapping[str, str] | None = None) -> JobStatus:
+        """Upload a PDF; returns the accepted job."""
+        return self._submit("/v1/documents", file, options or {})
+
+    def job(self, job_id: str) -> JobStatus:
+        """The job as it stands."""
+        return _job(self._call("GET", f"/v1/jobs/{job_id}").json())
+
+    def jobs(self, *, limit: int = 20, status: str | None = None) -> list[JobStatus]:
+        """One's jobs, the newest first."""
+        query = {"limit": str(limit), **({"status": status} if status else {})}
+        return [_job(job) for job in self._call("GET", "/v1/jobs", params=query).json()["data"]]
+
+    def wait(self, job_id: str, on_change: Callable[[JobStatus], None] = lambda job: None) -> JobStatus:
+        """Poll until the job has ended, through a restart of the service too; returns how it ended."""
+        last_answer = time.monotonic()
+        while True:
+            try:
+                job = self.job(job_id)
+                last_answer = time.monotonic()
+                on_change(job)
+                if job.ended:
+                    return job
+            except ClientError as error:
+                if error.code not in ("unreachable", "unavailable"):
+                    raise
+                if time.monotonic() - last_answer > _AWAY_RETRIES_S:
+                    raise
+            time.sleep(POLL_S)
+
+    def cancel(self, job_id: str) -> JobStatus:
+        """Stop a job; what is done stays readable."""
+        return _job(self._call("POST", f"/v1/jobs/{job_id}/cancel").json())
+
+    def transcript(self, job_id: str, form: str = "text") -> str:
+        """The transcript as `text` or `json`, or what is done of it so far."""
+        return self._call("GET", f"/v1/jobs/{job_id}/transcript", params={"format": form}).text
+
+    def search(self, query: str, *, limit: int = 10, kind: str | None = None) -> list[Hit]:
+        """The passages nearest in meaning to the query, best first."""
+        body = {"query": query, "limit": limit, **({"kind": kind} if kind else {})}
+        hits = self._call("POST", "/v1/search", json=body).json()["hits"]
+        names = ("job_id", "kind", "name", "text", "score", "citation")
+        return [Hit(**{name: hit[name] for name in names}) for hit in hits]
+
+    def _submit(self, path: str, file: Path, options: Mapping[str, str]) -> JobStatus:
+        with file.open("rb") as content:
+            # Options go first: the service reads the form as it arrives.
+            answer = self._call("POST", path, data=dict(options), files={"file": (file.name, content)})
+        return _job(answer.json())
+
+    def _call(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise ClientError("unreachable", f"{self._url} does not answer: {error}") from error
+        if answer.is_error:
+            raise _refusal(answer)
+        return answer
+
+
+def _refusal(answer: httpx.Response) -> ClientError:
+    try:
+        problem = answer.json()
+        return ClientError(problem["code"], problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ClientError("unavailable" if answer.status_code >= 500 else "refused", f"HTTP {answer.status_code}")
+
+
+def _job(raw: Mapping[str, Any]) -> JobStatus:
+    progress = raw["progress"]
+    return JobStatus(
+        id=raw["id"],
+        kind=raw["kind"],
+        status=raw["status"],
+        stage=raw["stage"],
+        name=raw["input"]["name"],
+        chunks_done=progress["chunks_done"],
+        chunks_total=progress["chunks_total"],
+        percent=progress["percent"],
+        eta_s=raw["eta_s"],
+        warnings=raw["warnings"],
+        error=raw["error"],
+        created_at=raw["created_at"],
+        raw=raw,
+    )

@@ -1,0 +1,64 @@
+"""What routes are given: the service's stores, and the account that a request acts for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from celery import Celery
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from core.dispatch import Bell
+from core.errors import Forbidden, Unauthorized
+from core.settings import Settings
+from core.store import accounts
+from core.store.accounts import Account
+from core.store.blobs import Blobs
+from core.store.session import Database
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, `sl_…`, from `scribelane accounts create`.")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Everything that the API holds while it runs."""
+
+    settings: Settings
+    database: Database
+    blobs: Blobs
+    celery: Celery
+    bell: Bell
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(_service)]
+
+
+def _account(
+    service: ServiceDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Account:
+    if credentials is None:
+        raise Unauthorized()
+    with service.database.transaction() as connection:
+        account = accounts.by_key(connection, credentials.credentials)
+    if account is None:
+        raise Unauthorized("This key is not known, or it has been revoked.")
+    return account
+
+
+AccountDep = Annotated[Account, Depends(_account)]
+
+
+def _operator(account: AccountDep) -> Account:
+    if not account.operator:
+        raise Forbidden("Only an operator's key may look at this.")
+    return account
+
+
+OperatorDep = Annotated[Account, Depends(_operator)]

@@ -1,0 +1,155 @@
+"""From what is stored to what is shown."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from core.errors import InvalidRequest
+from core.job import JobKind, JobStatus
+from core.passages import Passage
+from core.store.jobs import Job
+from core.store.passages import Hit, StoredPassage
+from core.transcript import TranscriptSegment, plain_text
+from service.schemas import (
+    CitationOut,
+    ErrorOut,
+    HitOut,
+    InputOut,
+    JobOut,
+    PassageOut,
+    ProgressOut,
+    SegmentOut,
+    TranscriptOut,
+    UsageOut,
+    WarningOut,
+    WordOut,
+)
+
+
+def job_out(job: Job, base_url: str) -> JobOut:
+    """A job for its owner; `base_url` ends with a slash."""
+    url = f"{base_url}v1/jobs/{job.id}"
+    urls = {"self": url, "cancel": f"{url}/cancel", "passages": f"{url}/passages"}
+    if job.kind is JobKind.TRANSCRIPTION:
+        urls["transcript"] = f"{url}/transcript"
+    return JobOut(
+        id=job.id,
+        kind=job.kind,
+        status=job.status,
+        stage=job.stage,
+        lane=job.lane,
+        tier=job.tier,
+        status_url=url,
+        progress=ProgressOut(chunks_done=job.chunks_done, chunks_total=job.chunks_total, percent=percent(job)),
+        queue_position=None,
+        eta_s=None if job.eta_s is None else round(job.eta_s, 1),
+        input=InputOut(
+            type=job.input.type,  # type: ignore[arg-type]
+            name=job.input.name,
+            url=job.input.url,
+            duration_s=job.duration_s,
+            pages=job.pages,
+        ),
+        options=dict(job.options),
+        metadata=dict(job.metadata),
+        usage=UsageOut(audio_s=job.duration_s, pages=job.pages, compute_s=round(job.compute_s, 3)),
+        warnings=[WarningOut(**warning) for warning in job.warnings],
+        error=_error_out(job),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        expires_at=job.expires_at,
+        urls=urls,
+    )
+
+
+def percent(job: Job) -> int:
+    """How much is done, 0 to 100; 100 only when the job is completed."""
+    if job.status is JobStatus.COMPLETED:
+        return 100
+    return min(99, 100 * job.chunks_done // job.chunks_total) if job.chunks_total else 0
+
+
+def _error_out(job: Job) -> ErrorOut | None:
+    if job.error is None:
+        return None
+    return ErrorOut(
+        code=job.error.code,
+        message=job.error.message,
+        retryable=job.error.retryable,
+        stage=job.error.stage,
+    )
+
+
+def transcript_out(job: Job, language: str | None, segments: list[TranscriptSegment]) -> TranscriptOut:
+    """A transcript as JSON."""
+    return TranscriptOut(
+        language=language,
+        duration_s=job.duration_s,
+        partial=job.status is not JobStatus.COMPLETED,
+        text=plain_text(segments),
+        segments=[_segment_out(segment) for segment in segments],
+    )
+
+
+def _segment_out(segment: TranscriptSegment) -> SegmentOut:
+    words = [WordOut(start=w.start_s, end=w.end_s, text=w.text, probability=w.probability) for w in segment.words]
+    return SegmentOut(
+        start=segment.start_s,
+        end=segment.end_s,
+        text=segment.text,
+        avg_logprob=segment.avg_logprob,
+        compression_ratio=segment.compression_ratio,
+        no_speech_prob=segment.no_speech_prob,
+        temperature=segment.temperature,
+        words=words or None,
+    )
+
+
+def passage_out(stored: StoredPassage) -> PassageOut:
+    """A passage as JSON, with its vector if it has been read."""
+    return PassageOut(
+        id=stored.id,
+        text=stored.passage.text,
+        citation=citation_out(stored.passage),
+        model=stored.model,
+        vector=None if stored.vector is None else list(stored.vector),
+    )
+
+
+def citation_out(passage: Passage) -> CitationOut:
+    """Pages for a document, seconds for a recording."""
+    if passage.page_from is not None:
+        return CitationOut(page_from=passage.page_from, page_to=passage.page_to)
+    return CitationOut(start_s=passage.start_s, end_s=passage.end_s)
+
+
+def hit_out(hit: Hit) -> HitOut:
+    """A search hit as JSON."""
+    return HitOut(
+        job_id=hit.job_id,
+        kind=hit.kind,
+        name=hit.name,
+        text=hit.passage.text,
+        score=round(hit.score, 4),
+        citation=citation_out(hit.passage),
+    )
+
+
+def to_cursor(*place: Any) -> str:
+    """A place in a list as an opaque string."""
+    return base64.urlsafe_b64encode(json.dumps(place, default=str).encode()).decode().rstrip("=")
+
+
+def from_cursor(cursor: str, length: int) -> list[Any]:
+    """The place again. Raises `InvalidRequest` for a cursor that this service did not make."""
+    try:
+        place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error) as error:
+        raise InvalidRequest("This cursor is not one that a list answered.") from error
+    if not isinstance(place, list) or len(place) != length:
+        raise InvalidRequest("This cursor is not one that a list answered.")
+    return place

@@ -1,0 +1,115 @@
+"""Errors as RFC 9457 problem documents; the one place where an error of ours meets an HTTP status."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from obstore.exceptions import BaseError as BlobError
+from pydantic import BaseModel
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from core import errors
+from core.errors import RequestError
+
+log = structlog.get_logger(__name__)
+
+_STATUS: Mapping[type[RequestError], int] = {
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.UploadTooLarge: 413,
+    errors.UnsupportedMedia: 415,
+    errors.InvalidRequest: 422,
+    errors.Unavailable: 503,
+}
+_RETRY_AFTER_S = "5"
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document. `code` is stable; `detail` is for people."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+def problem(status: int, code: str, detail: str) -> JSONResponse:
+    """The answer for an error."""
+    content = Problem(title=http.HTTPStatus(status).phrase, status=status, detail=detail, code=code)
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        headers["Retry-After"] = _RETRY_AFTER_S
+    return JSONResponse(content.model_dump(), status, headers, media_type="application/problem+json")
+
+
+def responses(*wanted: type[RequestError]) -> dict[int | str, dict[str, Any]]:
+    """For a route's OpenAPI entry: the errors that it answers with, besides a bad key."""
+    kinds = (errors.Unauthorized, *wanted)
+    return {
+        _status_of(kind): {
+            "model": Problem,
+            "description": kind(None).message,
+            "content": {"application/problem+json": {}},
+        }
+        for kind in kinds
+    }
+
+
+def _status_of(kind: type[RequestError]) -> int:
+    return next(status for known, status in _STATUS.items() if issubclass(kind, known))
+
+
+def install(app: FastAPI) -> None:
+    """Make every error that leaves a route a problem document."""
+    app.add_exception_handler(RequestError, _request_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    for away in (OperationalError, InterfaceError, PoolTimeout, BlobError):
+        app.add_exception_handler(away, _store_is_away)
+    app.add_exception_handler(Exception, _internal_error)
+
+
+def _request_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestError)
+    return problem(_status_of(type(error)), error.code, error.message)
+
+
+def _validation_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return problem(422, "invalid_request", explain(error.errors()))
+
+
+def explain(found: Any) -> str:
+    """Pydantic's findings as one sentence each, without echoing what was sent."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in one['loc'] if part != 'body') or 'body'}: {one['msg']}" for one in found
+    )
+
+
+def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large", 415: "unsupported_media_type"}
+    return problem(error.status_code, codes.get(error.status_code, "invalid_request"), str(error.detail))
+
+
+def _store_is_away(_: Request, error: Exception) -> JSONResponse:
+    log.warning("a store does not answer", error=str(error).split("\n")[0])
+    return problem(503, "unavailable", "The database or the media store does not answer; try again shortly.")
+
+
+def _internal_error(_: Request, error: Exception) -> JSONResponse:
+    log.error("a request failed", exc_info=error)
+    return problem(500, "internal", "The service failed on this request; the operator's log says why.")

@@ -1,0 +1,43 @@
+"""The vector of a search query, from the worker on the lane `query`: the one call whose answer is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from celery import Celery
+from celery.exceptions import CeleryError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from core.broker import EMBED_QUERY, QUERY_QUEUE
+from core.errors import SearchUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryVector:
+    """A vector of shape (dimensions,) and the model that made it."""
+
+    model: str
+    vector: Sequence[float]
+
+
+def query_vector(celery: Celery, text: str, timeout_s: float) -> QueryVector:
+    """Ask for a vector and wait for it. Raises `SearchUnavailable` when none comes in time."""
+    try:
+        call = celery.send_task(
+            EMBED_QUERY,
+            args=[text],
+            queue=QUERY_QUEUE,
+            expires=timeout_s,  # a query that nobody waits for any more is not worked
+            ignore_result=False,
+            retry=False,
+        )
+        answer = call.get(timeout=timeout_s, disable_sync_subtasks=False)
+    except (CeleryError, KombuError, RedisError, OSError) as error:
+        log.warning("no query vector", error=repr(error))
+        raise SearchUnavailable() from error
+    return QueryVector(answer["model"], answer["vector"])

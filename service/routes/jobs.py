@@ -1,0 +1,126 @@
+"""`/v1/jobs`: look at one's jobs, fetch their results, cancel and erase them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import PlainTextResponse, Response
+
+from core import errors
+from core.errors import InvalidRequest, NotFound
+from core.job import JobKind, JobStatus
+from core.store import blobs as blob_store
+from core.store import jobs, passages
+from core.store.jobs import JobFilter
+from core.transcript import plain_text, spoken_language
+from service.deps import AccountDep, ServiceDep
+from service.formats import from_cursor, job_out, passage_out, to_cursor, transcript_out
+from service.problems import responses
+from service.schemas import JobList, JobOut, PassageList, TranscriptOut
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_NOT_FOUND = responses(errors.NotFound, errors.InvalidRequest)
+
+
+@router.get("", responses=responses(errors.InvalidRequest))
+def list_jobs(
+    request: Request,
+    service: ServiceDep,
+    account: AccountDep,
+    status: JobStatus | None = None,
+    kind: JobKind | None = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> JobList:
+    """One's jobs, the newest first."""
+    wanted = JobFilter(status, kind, _job_place(cursor), limit + 1)
+    with service.database.transaction() as connection:
+        found = jobs.list_of(connection, account.id, wanted)
+    page = found[:limit]
+    more = to_cursor(page[-1].created_at.isoformat(), page[-1].id) if len(found) > limit else None
+    return JobList(data=[job_out(job, str(request.base_url)) for job in page], next_cursor=more)
+
+
+def _job_place(cursor: str | None) -> tuple[datetime, UUID] | None:
+    if cursor is None:
+        return None
+    created_at, job_id = from_cursor(cursor, 2)
+    try:
+        return datetime.fromisoformat(created_at), UUID(job_id)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidRequest("This cursor is not one that a list answered.") from error
+
+
+@router.get("/{job_id}", responses=_NOT_FOUND)
+def get_job(request: Request, service: ServiceDep, account: AccountDep, job_id: UUID) -> JobOut:
+    """The status of a job, for polling."""
+    with service.database.transaction() as connection:
+        return job_out(jobs.get(connection, job_id, account.id), str(request.base_url))
+
+
+@router.post("/{job_id}/cancel", responses={**_NOT_FOUND, **responses(errors.Conflict)})
+def cancel_job(request: Request, service: ServiceDep, account: AccountDep, job_id: UUID) -> JobOut:
+    """Stop a job. Waiting parts at once, a running part at its next step; what is done stays readable."""
+    with service.database.transaction() as connection:
+        job = jobs.cancel(connection, job_id, account.id)
+    service.bell.ring()
+    return job_out(job, str(request.base_url))
+
+
+@router.delete("/{job_id}", status_code=204, responses=_NOT_FOUND)
+def delete_job(service: ServiceDep, account: AccountDep, job_id: UUID) -> None:
+    """Erase a job: its media, chunks, text and vectors."""
+    with service.database.transaction() as connection:
+        jobs.delete(connection, job_id, account.id)
+    service.blobs.erase(blob_store.job_prefix(job_id))
+    service.bell.ring()
+
+
+@router.get("/{job_id}/transcript", response_model=TranscriptOut, responses=_NOT_FOUND)
+def get_transcript(
+    service: ServiceDep,
+    account: AccountDep,
+    job_id: UUID,
+    format: Literal["json", "text"] = "json",
+) -> Response | TranscriptOut:
+    """The transcript; while the job is processing, what is done so far with `"partial": true`."""
+    with service.database.transaction() as connection:
+        job = jobs.get(connection, job_id, account.id)
+        if job.kind is not JobKind.TRANSCRIPTION:
+            raise NotFound("A document has passages, not a transcript.")
+        segments = passages.segments_of(connection, job_id)
+        language = spoken_language(passages.heard_languages(connection, job_id))
+    if format == "text":
+        return PlainTextResponse(plain_text(segments) + "\n" if segments else "")
+    return transcript_out(job, language, segments)
+
+
+@router.get("/{job_id}/passages", response_model_exclude_none=True, responses=_NOT_FOUND)
+def get_passages(
+    service: ServiceDep,
+    account: AccountDep,
+    job_id: UUID,
+    vectors: bool = False,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> PassageList:
+    """The passages of a document or transcript, with their vectors if asked for."""
+    after = _passage_place(cursor)
+    with service.database.transaction() as connection:
+        jobs.get(connection, job_id, account.id)
+        found, more = passages.passages_of(connection, job_id, with_vectors=vectors, after=after, limit=limit)
+    return PassageList(
+        data=[passage_out(stored) for stored in found],
+        next_cursor=None if more is None else to_cursor(*more),
+    )
+
+
+def _passage_place(cursor: str | None) -> tuple[int, int]:
+    chunk, ordinal = from_cursor(cursor, 2) if cursor is not None else (-1, -1)
+    if not isinstance(chunk, int) or not isinstance(ordinal, int) or max(abs(chunk), abs(ordinal)) > 2**31 - 1:
+        raise InvalidRequest("This cursor is not one that a list answered.")
+    return chunk, ordinal

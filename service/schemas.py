@@ -1,0 +1,263 @@
+"""The JSON of the API: what it takes and what it answers. Times are seconds, dates carry their zone."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from core.job import JobKind, JobStatus, Lane, Stage, Tier
+
+_METADATA_BYTES = 16 * 1024
+
+
+def _parsed_metadata(value: Any) -> Any:
+    """A form carries metadata as a JSON string."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError("metadata must be a JSON object") from error
+    return value
+
+
+def _no_nul(value: Any) -> Any:
+    if "\\u0000" in json.dumps(value):
+        raise ValueError("the character NUL cannot be stored")
+    return value
+
+
+Metadata = Annotated[dict[str, Any], BeforeValidator(_parsed_metadata)]
+Text = Annotated[str, BeforeValidator(_no_nul)]
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    model: Text | None = Field(None, max_length=100, description="Which model; none: the service's default.")
+    lane: Lane | None = Field(None, description="A less urgent lane than the account's own.")
+    metadata: Metadata = Field(default_factory=dict, description="Anything of yours; a JSON object.")
+
+    @field_validator("metadata")
+    @classmethod
+    def _small(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(value)) > _METADATA_BYTES:
+            raise ValueError(f"metadata may take {_METADATA_BYTES} bytes")
+        _no_nul(value)
+        return value
+
+
+class TranscriptionOptions(_Options):
+    """How a recording is transcribed."""
+
+    language: str | None = Field(None, max_length=10, description="Such as `en`; none: detect it.")
+    task: Literal["transcribe", "translate"] = Field("transcribe", description="`translate` gives English text.")
+    word_timestamps: bool = Field(False, description="Times for each word.")
+    prompt: Text | None = Field(None, max_length=2000, description="Text that precedes; steers spelling and style.")
+    hotwords: Text | None = Field(None, max_length=2000, description="Words that are likely to occur.")
+    index: bool = Field(True, description="Embed the transcript, so that search finds it.")
+
+
+class DocumentOptions(_Options):
+    """How a PDF is embedded."""
+
+
+class ProgressOut(BaseModel):
+    """Chunks of transcribing and embedding; `chunks_total` is null until the input is prepared."""
+
+    chunks_done: int
+    chunks_total: int | None
+    percent: int
+
+
+class InputOut(BaseModel):
+    """What was sent; `duration_s` or `pages` once known."""
+
+    type: Literal["upload", "youtube", "url"]
+    name: str
+    url: str | None
+    duration_s: float | None
+    pages: int | None
+
+
+class UsageOut(BaseModel):
+    """What the job took."""
+
+    audio_s: float | None
+    pages: int | None
+    compute_s: float
+
+
+class ErrorOut(BaseModel):
+    """Why a job failed. `retryable`: the same input may succeed on another try."""
+
+    code: str
+    message: str
+    retryable: bool
+    stage: Stage
+
+
+class WarningOut(BaseModel):
+    """Something a reader of the result should know."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+
+
+class JobOut(BaseModel):
+    """A job as it stands."""
+
+    id: UUID
+    object: Literal["job"] = "job"
+    kind: JobKind
+    status: JobStatus
+    stage: Stage
+    lane: Lane
+    tier: Tier
+    status_url: str
+    progress: ProgressOut
+    queue_position: int | None = Field(description="Null until measured.")
+    eta_s: float | None = Field(description="Seconds left; null until measured.")
+    input: InputOut
+    options: dict[str, Any]
+    metadata: dict[str, Any]
+    usage: UsageOut
+    warnings: list[WarningOut]
+    error: ErrorOut | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime
+    urls: dict[str, str]
+
+
+class JobList(BaseModel):
+    """A page of jobs, the newest first."""
+
+    data: list[JobOut]
+    next_cursor: str | None
+
+
+class WordOut(BaseModel):
+    """One word of a segment."""
+
+    start: float
+    end: float
+    text: str
+    probability: float
+
+
+class SegmentOut(BaseModel):
+    """A stretch of speech, in seconds on the media clock."""
+
+    start: float
+    end: float
+    text: str
+    avg_logprob: float | None
+    compression_ratio: float | None
+    no_speech_prob: float | None
+    temperature: float | None
+    words: list[WordOut] | None = None
+
+
+class TranscriptOut(BaseModel):
+    """A transcript. `partial`: the job has not completed, this is what is done so far."""
+
+    language: str | None
+    duration_s: float | None
+    partial: bool
+    text: str
+    segments: list[SegmentOut]
+
+
+class CitationOut(BaseModel):
+    """Where a passage stands: pages, or seconds."""
+
+    page_from: int | None = None
+    page_to: int | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+class PassageOut(BaseModel):
+    """A searchable piece of text."""
+
+    id: int
+    text: str
+    citation: CitationOut
+    model: str | None = None
+    vector: list[float] | None = None
+
+
+class PassageList(BaseModel):
+    """A page of passages in the order of the text."""
+
+    data: list[PassageOut]
+    next_cursor: str | None
+
+
+class SearchIn(BaseModel):
+    """A search over one's own transcripts and documents together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Text = Field(min_length=1, max_length=2000)
+    mode: Literal["semantic"] = "semantic"
+    limit: int = Field(10, ge=1, le=100)
+    kind: JobKind | None = None
+    job_ids: list[UUID] | None = Field(None, max_length=1000)
+
+    @field_validator("query")
+    @classmethod
+    def _not_blank(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("the query is empty")
+        return value
+
+
+class HitOut(BaseModel):
+    """A passage found; `score` is its cosine similarity to the query."""
+
+    job_id: UUID
+    kind: JobKind
+    name: str
+    text: str
+    score: float
+    citation: CitationOut
+
+
+class SearchOut(BaseModel):
+    """The best hits first."""
+
+    hits: list[HitOut]
+
+
+class WorkerOut(BaseModel):
+    """A worker process; `pid` is the one that infers."""
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    lanes: list[str]
+    models: list[str]
+    current_chunk: UUID | None
+    last_seen: datetime
+
+
+class WorkerList(BaseModel):
+    """The workers that were heard of lately."""
+
+    workers: list[WorkerOut]
+
+
+class Health(BaseModel):
+    """`missing` says what is not there and what to do about it."""
+
+    status: Literal["ok", "unavailable"]
+    missing: list[str] = []

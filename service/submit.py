@@ -1,0 +1,111 @@
+"""Accepting a job: its options checked, its row and first chunk written, the dispatcher rung."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+
+from core.errors import Forbidden, InvalidRequest, UnknownModel
+from core.job import TIER_LANE, JobKind, Lane, may_use
+from core.store import jobs
+from core.store.accounts import Account
+from core.store.jobs import JobInput, NewJob
+from models.errors import UnknownModel as NoSuchModel
+from models.registry import WHISPER_LANGUAGES, ModelKind, find
+from service.deps import Service
+from service.formats import job_out
+from service.schemas import DocumentOptions, JobOut, TranscriptionOptions
+from service.upload import Upload
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def parse(form: Mapping[str, str], wanted: type[Options]) -> Options:
+    """The form's fields as options; an empty field counts as left out. Raises a 422 that names the field."""
+    try:
+        return wanted.model_validate({name: value for name, value in form.items() if value != ""})
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+
+
+def check_model(name: str | None, kind: ModelKind) -> None:
+    """Raises `UnknownModel` with the names that would do."""
+    try:
+        if name is not None:
+            find(name, kind)
+    except NoSuchModel as error:
+        raise UnknownModel(f"{error}.") from error
+
+
+def check_language(language: str | None, model: str | None) -> None:
+    """Raises `InvalidRequest` for a language that Whisper, or the model asked for, does not know."""
+    if language is None:
+        return
+    if language not in WHISPER_LANGUAGES:
+        raise InvalidRequest(f"language: Whisper knows no language {language!r}; use a code such as en, de or zh.")
+    if model is not None and find(model, ModelKind.WHISPER).english_only and language != "en":
+        raise InvalidRequest(f"language: the model {model} knows English only.")
+
+
+def lane_for(account: Account, asked: Lane | None) -> Lane:
+    """The lane asked for, or the account's own. Raises `Forbidden` for a more urgent one."""
+    lane = asked or TIER_LANE[account.tier]
+    if not may_use(account.tier, lane):
+        raise Forbidden(f"The tier {account.tier} does not include the lane {lane}.")
+    return lane
+
+
+def accept(
+    service: Service,
+    account: Account,
+    upload: Upload,
+    kind: JobKind,
+    options: TranscriptionOptions | DocumentOptions,
+) -> jobs.Job:
+    """Write the job and ring the dispatcher; from here on the job will not be lost."""
+    new = NewJob(
+        id=upload.job_id,
+        account_id=account.id,
+        kind=kind,
+        lane=lane_for(account, options.lane),
+        tier=account.tier,
+        input=JobInput("upload", upload.name, bytes=upload.bytes),
+        options=options.model_dump(exclude={"lane", "metadata"}),
+        metadata=options.metadata,
+        retention_days=service.settings.retention_days,
+    )
+    with service.database.transaction() as connection:
+        jobs.insert(connection, new)
+        job = jobs.get(connection, new.id)
+    service.bell.ring()
+    return job
+
+
+def accepted(job: jobs.Job, request: Request, response: Response) -> JobOut:
+    """The 202 answer: the job, and where to ask about it."""
+    answer = job_out(job, str(request.base_url))
+    response.headers["Location"] = answer.status_url
+    return answer
+
+
+def form_body(options: type[BaseModel], what: str) -> dict[str, Any]:
+    """The OpenAPI description of an upload form; the body itself is read by `service.upload`."""
+    schema = options.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions = schema.pop("$defs", {})
+    file = {"type": "string", "format": "binary", "description": what}
+    properties = {"file": file, **_inline(schema["properties"], definitions)}
+    form = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+
+
+def _inline(node: Any, definitions: Mapping[str, Any]) -> Any:
+    """The schema with its references replaced: a hand-written request body has no component section."""
+    if isinstance(node, dict):
+        if "$ref" in node:
+            return _inline(definitions[node["$ref"].rsplit("/", 1)[-1]], definitions)
+        return {key: _inline(value, definitions) for key, value in node.items()}
+    return [_inline(item, definitions) for item in node] if isinstance(node, list) else node

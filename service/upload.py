@@ -1,0 +1,181 @@
+"""An upload on its way from the socket to the blob store, piece by piece: never whole in memory or on disk here.
+
+Reading a request body is asynchronous in ASGI, so this dependency is `async`; the routes behind it are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser
+from uuid_utils.compat import uuid7
+
+from core.errors import EmptyUpload, InvalidRequest, UnsupportedMedia, UploadTooLarge
+from core.settings import MIB
+from core.store import blobs as blob_store
+from service.deps import AccountDep, ServiceDep
+
+_MAX_FIELDS_BYTES = 64 * 1024
+_MAX_HEADERS_BYTES = 16 * 1024
+_MAX_NAME = 200
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A received file, stored under the id of the job that it will be, and the form's other fields."""
+
+    job_id: UUID
+    name: str
+    bytes: int
+    fields: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Part:
+    headers: dict[str, str] = field(default_factory=dict)
+    header_name: bytes = b""
+    header_value: bytes = b""
+    name: str = ""
+    filename: str | None = None
+    content: bytearray = field(default_factory=bytearray)
+
+
+class _Form:
+    """Collects what the parser finds: pieces of the file to be passed on, and small fields to be kept."""
+
+    def __init__(self, boundary: bytes, file_limit: int) -> None:
+        self.file_pieces: deque[bytes] = deque()
+        self.file_name: str | None = None
+        self.file_bytes = 0
+        self.fields: dict[str, str] = {}
+        self._file_limit = file_limit
+        self._fields_bytes = 0
+        self._part = _Part()
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._header_field,
+                "on_header_value": self._header_value,
+                "on_header_end": self._header_end,
+                "on_headers_finished": self._headers_finished,
+                "on_part_data": self._content,
+                "on_part_end": self._end,
+            },
+        )
+
+    def feed(self, piece: bytes) -> None:
+        self._parser.write(piece)
+
+    def finish(self) -> None:
+        self._parser.finalize()
+
+    def _begin(self) -> None:
+        self._part = _Part()
+
+    def _header_field(self, content: bytes, start: int, end: int) -> None:
+        self._part.header_name += content[start:end]
+        self._count(end - start, _MAX_HEADERS_BYTES + _MAX_FIELDS_BYTES)
+
+    def _header_value(self, content: bytes, start: int, end: int) -> None:
+        self._part.header_value += content[start:end]
+        self._count(end - start, _MAX_HEADERS_BYTES + _MAX_FIELDS_BYTES)
+
+    def _header_end(self) -> None:
+        part = self._part
+        part.headers[part.header_name.decode("latin-1").lower()] = part.header_value.decode("utf-8", "replace")
+        part.header_name = part.header_value = b""
+
+    def _headers_finished(self) -> None:
+        parsed = Message()
+        parsed["content-disposition"] = self._part.headers.get("content-disposition", "")
+        self._part.name = str(parsed.get_param("name", "", "content-disposition"))
+        self._part.filename = parsed.get_filename()
+        if self._part.filename is not None and self._part.name == "file":
+            if self.file_name is not None:
+                raise InvalidRequest("Send one file a request.")
+            self.file_name = self._part.filename
+
+    def _content(self, content: bytes, start: int, end: int) -> None:
+        if self._part.filename is None or self._part.name != "file":
+            self._part.content += content[start:end]
+            self._count(end - start, _MAX_FIELDS_BYTES)
+            return
+        self.file_bytes += end - start
+        if self.file_bytes > self._file_limit:
+            raise too_large(self._file_limit)
+        self.file_pieces.append(content[start:end])
+
+    def _end(self) -> None:
+        if self._part.filename is None:
+            self.fields[self._part.name] = self._part.content.decode("utf-8", "replace")
+
+    def _count(self, n_bytes: int, limit: int) -> None:
+        self._fields_bytes += n_bytes
+        if self._fields_bytes > limit:
+            raise InvalidRequest("The form's fields are too long.")
+
+
+def too_large(limit: int) -> UploadTooLarge:
+    """The refusal of a file over `limit` bytes."""
+    return UploadTooLarge(f"The file is larger than the {limit / MIB:.0f} MiB that this service accepts.")
+
+
+async def _receive(request: Request, service: ServiceDep, account: AccountDep) -> AsyncIterator[Upload]:
+    """Store the form's file; if the request fails later on, take it away again."""
+    limit = service.settings.upload_max_bytes
+    form = _Form(_boundary(request), limit)
+    if int(request.headers.get("content-length") or 0) > limit + _MAX_FIELDS_BYTES + _MAX_HEADERS_BYTES:
+        raise too_large(limit)
+    job_id = uuid7()
+    try:
+        await service.blobs.put_stream(blob_store.input_key(job_id), _file_pieces(request, form))
+        yield Upload(job_id, _clean_name(form), form.file_bytes, form.fields)
+    except BaseException:
+        service.blobs.erase(blob_store.job_prefix(job_id))
+        raise
+
+
+UploadDep = Annotated[Upload, Depends(_receive)]
+
+
+def _boundary(request: Request) -> bytes:
+    header = Message()
+    header["content-type"] = request.headers.get("content-type", "")
+    boundary = header.get_param("boundary")
+    if header.get_content_type() != "multipart/form-data" or not isinstance(boundary, str):
+        raise UnsupportedMedia()
+    return boundary.encode("latin-1", "replace")
+
+
+async def _file_pieces(request: Request, form: _Form) -> AsyncIterator[bytes]:
+    try:
+        async for piece in request.stream():
+            form.feed(piece)
+            while form.file_pieces:
+                yield form.file_pieces.popleft()
+        form.finish()
+    except MultipartParseError as error:
+        raise InvalidRequest("The body is not a whole multipart form.") from error
+    if form.file_name is None:
+        raise InvalidRequest("The form has no file in its field `file`.")
+    if form.file_bytes == 0:
+        raise EmptyUpload()
+
+
+def _clean_name(form: _Form) -> str:
+    """What the client called the file, without folders and control characters; it never becomes a path."""
+    name = re.split(r"[/\\]", form.file_name or "")[-1]
+    name = _UNPRINTABLE.sub("", name).strip()[:_MAX_NAME]
+    if name in ("", ".", ".."):
+        raise InvalidRequest("The file has no name.")
+    return name

@@ -1,0 +1,36 @@
+"""Speech is told from silence and from sound that is no speech."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import av
+import numpy as np
+
+from models.engine import SAMPLE_RATE_HZ
+from models.vad import MAX_REGION_S, find_speech
+
+EXAMPLE = Path(__file__).parents[3] / "examples/tides.ogg"
+
+
+def test_silence_and_noise_hold_no_speech() -> None:
+    noise = np.random.default_rng(7).normal(0, 0.05, 5 * SAMPLE_RATE_HZ).astype(np.float32)
+    assert find_speech(np.zeros_like(noise)) == []
+    assert find_speech(noise) == []
+    assert find_speech(noise[:0]) == []
+
+
+def test_speech_between_silences_is_found_where_it_is() -> None:
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+    with av.open(str(EXAMPLE)) as container:
+        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+    spoken = np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32) / 32_768
+    silence = np.zeros(3 * SAMPLE_RATE_HZ, np.float32)
+    regions = find_speech(np.concatenate([silence, spoken, silence]))
+    end_s = 3 + spoken.size / SAMPLE_RATE_HZ
+    assert 2.5 < regions[0].start_s < 4.0
+    assert end_s - 1.5 < regions[-1].end_s < end_s + 0.5
+    assert sum(region.end_s - region.start_s for region in regions) > 0.7 * (end_s - 3)
+    assert all(left.end_s <= right.start_s for left, right in itertools.pairwise(regions))
+    assert all(0 < region.end_s - region.start_s <= MAX_REGION_S for region in regions)

@@ -1,0 +1,59 @@
+"""The Celery application of the workers and Beat: `celery -A workers.celery_app …`.
+
+`scribelane worker` and `scribelane beat` start it with the right queues; each child process builds its
+`runtime` when it begins and takes it down when it ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
+
+from core.broker import Limits, make_celery
+from core.logs import configure_logging
+from core.settings import settings
+from workers import beat
+
+_settings = settings()
+
+app = make_celery(
+    _settings.broker_url,
+    Limits(_settings.soft_time_limit_s, _settings.time_limit_s, _settings.drain_s),
+)
+app.conf.update(
+    include=["workers.tasks"],
+    beat_schedule=beat.schedule(_settings),
+    beat_schedule_filename="",
+)
+
+
+@setup_logging.connect
+def _log(**_: Any) -> None:
+    configure_logging(_settings.log_level)
+
+
+@worker_process_init.connect
+def _child_starts(**_: Any) -> None:
+    from workers import runtime
+
+    runtime.start()
+
+
+@worker_process_shutdown.connect
+def _child_stops(**_: Any) -> None:
+    from workers import runtime
+
+    runtime.stop()
+
+
+@worker_init.connect
+def _solo_starts(sender: Any, **_: Any) -> None:
+    if sender.pool_cls.__module__.endswith("solo"):  # Beat's own worker has no children
+        _child_starts()
+
+
+@worker_shutdown.connect
+def _solo_stops(sender: Any, **_: Any) -> None:
+    if sender.pool_cls.__module__.endswith("solo"):
+        _child_stops()

@@ -1,0 +1,129 @@
+"""`scribelane doctor`: what this machine has, what is missing, and what to do about it. Loads no model.
+
+Run as `python -m workers.doctor`, because it looks at the workers' own libraries; exits with 1 if something
+that this configuration needs is missing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import redis
+from obstore.exceptions import BaseError as BlobError
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.errors import ScribelaneError
+from core.settings import Settings, settings
+from core.store import migrations
+from core.store.blobs import Blobs
+from core.store.session import Database
+from models.errors import ModelError
+from models.registry import ModelKind, default_whisper, find
+from workers.engines import locate
+
+_CUDA_LIBRARIES = {
+    "libcublas.so.12": "CTranslate2 needs cuBLAS of CUDA 12: pip install nvidia-cublas-cu12",
+    "libcudnn.so.9": "CTranslate2 needs cuDNN 9 for CUDA 12: pip install nvidia-cudnn-cu12",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `advice` is empty where all is well."""
+
+    what: str
+    state: str
+    advice: str = ""
+
+
+def main() -> int:
+    """Print every finding; 1 if one needs attention."""
+    findings = [finding for check in _CHECKS for finding in check(settings())]
+    for finding in findings:
+        print(f"{'!!' if finding.advice else 'ok'}  {finding.what}: {finding.state}")
+        if finding.advice:
+            print(f"      {finding.advice}")
+    return 1 if any(finding.advice for finding in findings) else 0
+
+
+def _versions(_: Settings) -> Iterator[Finding]:
+    yield Finding("python", platform.python_version())
+    for package in ("celery", "faster-whisper", "ctranslate2", "torch", "sentence-transformers", "pypdf"):
+        try:
+            yield Finding(package, importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(package, "not installed", "Install scribelane[worker].")
+
+
+def _models(own: Settings) -> Iterator[Finding]:
+    wanted = (
+        (own.whisper_model or default_whisper(own.device), ModelKind.WHISPER),
+        (own.embedding_model, ModelKind.EMBEDDING),
+    )
+    for name, kind in wanted:
+        try:
+            yield Finding(f"weights of {name}", f"verified, in {locate(own, find(name, kind))}")
+        except ModelError as error:
+            yield Finding(f"weights of {name}", "not usable", str(error))
+
+
+def _devices(_: Settings) -> Iterator[Finding]:
+    try:
+        import ctranslate2
+    except ImportError:
+        return
+    n_gpus = ctranslate2.get_cuda_device_count()
+    yield Finding("GPUs that CTranslate2 sees", str(n_gpus))
+    for library, advice in _CUDA_LIBRARIES.items() if n_gpus else ():
+        try:
+            ctypes.CDLL(library)
+            yield Finding(library, "found")
+        except OSError:
+            yield Finding(library, "not found", advice)
+
+
+def _database(own: Settings) -> Iterator[Finding]:
+    try:
+        database = Database(own.database_url)
+        current, newest = migrations.current(database), migrations.newest()
+    except (SQLAlchemyError, ScribelaneError) as error:
+        yield Finding("database", "does not answer", f"Check SCRIBELANE_DATABASE_URL. {str(error).splitlines()[0]}")
+        return
+    yield Finding("database", f"revision {current}", "" if current == newest else "Run `scribelane migrate`.")
+
+
+def _broker(own: Settings) -> Iterator[Finding]:
+    try:
+        with redis.Redis.from_url(own.broker_url, socket_connect_timeout=3) as client:
+            policy = client.config_get("maxmemory-policy").get("maxmemory-policy")
+    except (redis.RedisError, ValueError, OSError) as error:
+        yield Finding("broker", "does not answer", f"Check SCRIBELANE_BROKER_URL. {error}")
+        return
+    advice = "" if policy == "noeviction" else "Set maxmemory-policy noeviction: another policy may drop queues."
+    yield Finding("broker", f"answers, maxmemory-policy {policy}", advice)
+
+
+def _blobs(own: Settings) -> Iterator[Finding]:
+    try:
+        Blobs(own.blob_url).check()
+        yield Finding("media store", "can be written")
+    except (BlobError, OSError, ScribelaneError) as error:
+        yield Finding("media store", "cannot be written", f"Check SCRIBELANE_BLOB_URL. {error}")
+
+
+_CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _versions,
+    _models,
+    _devices,
+    _database,
+    _broker,
+    _blobs,
+)
+
+if __name__ == "__main__":
+    sys.exit(main())

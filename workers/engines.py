@@ -1,0 +1,65 @@
+"""From a model's name to a loaded engine: the one place where this service's settings meet `models`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from core.settings import Settings
+from models import registry, weights
+from models.engine import Engine
+from models.fake import FakeEmbedder, FakeTranscriber
+from models.registry import ModelKind, ModelSpec
+
+
+def make_loader(settings: Settings) -> Callable[[str, ModelKind], Engine]:
+    """What the pool calls to load a model on this worker's device."""
+
+    def load(name: str, kind: ModelKind) -> Engine:
+        spec = registry.find(name, kind)
+        if spec.fake:
+            return FakeTranscriber(settings.fake_speed) if kind is ModelKind.WHISPER else FakeEmbedder()
+        folder = locate(settings, spec)
+        threads = settings.threads or os.cpu_count() or 1
+        return _whisper(folder, settings, threads) if kind is ModelKind.WHISPER else _embedder(folder, spec, settings)
+
+    return load
+
+
+def locate(settings: Settings, spec: ModelSpec) -> Path:
+    """The folder of a model's verified weights."""
+    return weights.locate(
+        spec,
+        models_dir=settings.models_dir,
+        cache_dir=settings.cache_dir / "models",
+        download=settings.hub_download,
+    )
+
+
+def _whisper(folder: Path, settings: Settings, threads: int) -> Engine:
+    from models.whisper import WhisperEngine
+
+    return WhisperEngine(folder, device=settings.device, threads=threads)
+
+
+def _embedder(folder: Path, spec: ModelSpec, settings: Settings) -> Engine:
+    from models.embedder import EmbeddingEngine
+
+    return EmbeddingEngine(folder, spec, device=settings.device, threads=settings.threads or os.cpu_count() or 1)
+
+
+def token_counter(settings: Settings, model: str) -> Callable[[str], int]:
+    """How many tokens of an embedding model a text takes; needs the tokenizer only, not torch."""
+    spec = registry.find(model, ModelKind.EMBEDDING)
+    if spec.fake:
+        return lambda text: len(text.split())
+    return _tokenizer(locate(settings, spec))
+
+
+@cache
+def _tokenizer(folder: Path) -> Callable[[str], int]:
+    from models.embedder import token_counter as count_with
+
+    return count_with(folder)

@@ -1,0 +1,210 @@
+"""Turns a media file of any kind into the levelled 16 kHz speech that Whisper hears.
+
+The prepare stage calls these in order: `decode` the file into a scratch file of samples, `speech_regions` of it,
+then, after `core.plan` has packed the regions into clips and chunks, `render_chunk` for each chunk's blob. A
+recording of many hours is never in memory as a whole.
+
+Why each speech region is levelled: Whisper's log-mel is clamped relative to the loudest moment of its 30 s window,
+so a quiet speaker beside a loud one vanishes. Ten FLEURS speakers joined (48 dB apart), Whisper base: word error
+rate 0.642 as they are, 0.104 levelled, 0.080 levelled and cut as in `core.plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import MediaTooLong, MediaUnreadable
+from core.plan import AudioChunk, Region
+from models import vad
+
+RATE_HZ = 16_000
+FULL_SCALE = 32_768
+
+FORMATS = "aac,ac3,aiff,amr,asf,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,webm"
+"""The containers that are opened. Playlists (HLS, DASH, concat, SDP) are left out: they name other files and hosts."""
+
+PROGRESS_S = 10.0
+"""Seconds of media between two calls of `on_progress`."""
+
+TARGET_RMS = 0.1
+PEAK_LIMIT = 0.95
+MAX_GAIN = 1_000.0
+"""60 dB. What is quieter than -80 dB is left quiet: its 16-bit samples hold three values and no speech."""
+
+BORDER_S = 1.0
+"""Speech that ends this close to the end of a window may go on: it is looked for again in the next window."""
+
+
+class SpeechSpan(Protocol):
+    """What a speech detector answers: seconds on the clock of the samples that it was given."""
+
+    @property
+    def start_s(self) -> float: ...
+    @property
+    def end_s(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedAudio:
+    """16 kHz mono samples in a scratch file, little-endian 16-bit. `damaged`: some of the file was not decodable."""
+
+    path: Path
+    n_samples: int
+    duration_s: float
+    damaged: bool
+
+    def samples(self, start_s: float, end_s: float) -> NDArray[np.float32]:
+        """The samples between two times as a copy of shape (n,), -1 to 1."""
+        stored = np.memmap(self.path, dtype="<i2", mode="r", shape=(self.n_samples,))
+        part = stored[_index(start_s) : _index(end_s)].astype(np.float32)
+        return np.asarray(part / FULL_SCALE, dtype=np.float32)
+
+
+def decode(path: Path, scratch: Path, *, max_s: float, on_progress: Callable[[float], None]) -> DecodedAudio:
+    """Decode the first audio stream of a local file into `scratch`.
+
+    `on_progress` is told the seconds decoded so far. What cannot be decoded is skipped and marks the result as
+    damaged. Raises `MediaUnreadable` if nothing can be, `MediaTooLong` as soon as more than `max_s` seconds came
+    out; durations that the file claims are not believed.
+    """
+    av.logging.set_level(av.logging.PANIC)
+    with path.open("rb") as source, scratch.open("wb") as target:
+        sink = _Sink(target, max_s, on_progress)
+        damaged = _decode_stream(source, sink)
+    if sink.n_samples == 0:
+        raise MediaUnreadable()
+    return DecodedAudio(scratch, sink.n_samples, sink.n_samples / RATE_HZ, damaged)
+
+
+def speech_regions(
+    audio: DecodedAudio,
+    find_speech: Callable[[NDArray[np.float32]], Sequence[SpeechSpan]] = vad.find_speech,
+    window_s: float = 600.0,
+) -> list[Region]:
+    """The spans of speech on the media clock, in order and apart, searched in windows of `window_s` seconds.
+
+    A region that a window's end may have cut is dropped and found again, whole, by the next window, which begins
+    in the pause before it.
+    """
+    regions: list[Region] = []
+    start_s = 0.0
+    while start_s < audio.duration_s:
+        end_s = min(start_s + window_s, audio.duration_s)
+        found = [Region(start_s + s.start_s, start_s + s.end_s) for s in find_speech(audio.samples(start_s, end_s))]
+        if end_s >= audio.duration_s:
+            return regions + found
+        kept, start_s = _uncut(found, start_s, end_s)
+        regions += kept
+    return regions
+
+
+def level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One speech region, shape (n,), brought to an RMS of 0.1 as far as its peak and `MAX_GAIN` allow."""
+    if samples.size == 0:
+        return samples
+    rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+    peak = float(np.max(np.abs(samples)))
+    if peak == 0.0:
+        return samples
+    gain = min(TARGET_RMS / rms, PEAK_LIMIT / peak, MAX_GAIN)
+    return np.asarray(samples * gain, dtype=np.float32)
+
+
+def render_chunk(audio: DecodedAudio, chunk: AudioChunk, regions: Sequence[Region]) -> NDArray[np.int16]:
+    """The chunk's audio, shape (n,): each region levelled, silence between them. Sample 0 is at `chunk.start_s`."""
+    first = _index(chunk.start_s)
+    rendered = np.zeros(min(_index(chunk.end_s), audio.n_samples) - first, dtype=np.int16)
+    for region in regions:
+        start_s, end_s = max(region.start_s, chunk.start_s), min(region.end_s, chunk.end_s)
+        if start_s < end_s:
+            levelled = np.rint(level(audio.samples(start_s, end_s)) * (FULL_SCALE - 1)).astype(np.int16)
+            offset = _index(start_s) - first
+            rendered[offset : offset + levelled.size] = levelled
+    return rendered
+
+
+def _index(time_s: float) -> int:
+    return round(time_s * RATE_HZ)
+
+
+def _uncut(found: Sequence[Region], start_s: float, end_s: float) -> tuple[list[Region], float]:
+    """The regions that the window's end did not cut, and where the next window begins."""
+    whole = list(found)
+    if whole and whole[-1].end_s > end_s - BORDER_S:
+        cut = whole.pop()
+        if not whole and cut.start_s <= start_s + BORDER_S:  # it fills the window: no pause to begin in
+            return [cut], cut.end_s
+        return whole, max(cut.start_s - BORDER_S, whole[-1].end_s if whole else start_s)
+    return whole, end_s - BORDER_S
+
+
+class _Sink:
+    """Takes decoded frames and writes them as 16 kHz mono 16-bit, keeping count and the limit."""
+
+    def __init__(self, target: BinaryIO, max_s: float, on_progress: Callable[[float], None]) -> None:
+        self.n_samples = 0
+        self._target = target
+        self._max_s = max_s
+        self._on_progress = on_progress
+        self._told_s = 0.0
+        self._resampler = _resampler()
+
+    def take(self, frame: av.AudioFrame) -> None:
+        try:
+            self._write(self._resampler.resample(frame))
+        except ValueError:  # the stream changed its rate or layout: finish with the old ones, begin with the new
+            self.finish()
+            self._resampler = _resampler()
+            self._write(self._resampler.resample(frame))
+
+    def finish(self) -> None:
+        """Write what the resampler still holds."""
+        if self.n_samples:
+            self._write(self._resampler.resample(None))
+
+    def _write(self, frames: Sequence[av.AudioFrame]) -> None:
+        for frame in frames:
+            self._target.write(frame.to_ndarray().astype("<i2", copy=False).tobytes())
+            self.n_samples += frame.samples
+        duration_s = self.n_samples / RATE_HZ
+        if duration_s > self._max_s:
+            raise MediaTooLong(f"The recording is longer than the {self._max_s:g} s that this service accepts.")
+        if duration_s >= self._told_s + PROGRESS_S:
+            self._told_s = duration_s
+            self._on_progress(duration_s)
+
+
+def _resampler() -> av.AudioResampler:
+    return av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
+
+
+def _decode_stream(source: BinaryIO, sink: _Sink) -> bool:
+    """Feed every frame of the first audio stream to the sink; whether something could not be decoded."""
+    try:
+        container = av.open(source, "r", options={"format_whitelist": FORMATS}, metadata_errors="ignore")
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise MediaUnreadable("The file is not audio or video that can be opened.") from error
+    with container:
+        if not container.streams.audio:
+            raise MediaUnreadable("The file holds no audio stream.")
+        stream = container.streams.audio[0]
+        damaged = False
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+                if packet is None:
+                    break
+                for frame in packet.decode():
+                    sink.take(frame)
+            except av.FFmpegError:
+                damaged = True
+        sink.finish()
+    return damaged

@@ -1,0 +1,202 @@
+"""The composition root of a worker process, and the one path that every chunk takes through it.
+
+    claim → stage (slow, no transaction open) → complete, or fail → ring the dispatcher
+
+`tasks` calls `work(chunk_id)`. Everything a stage needs is handed to it as `Context`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import structlog
+from billiard import current_process
+from celery.exceptions import SoftTimeLimitExceeded
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from core.broker import QUERY_QUEUE, make_celery
+from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
+from core.errors import ChunkTimeout, Internal, JobError, LeaseLost, NotFound
+from core.settings import Settings, settings
+from core.store import blobs as blob_store
+from core.store import chunks, completion, jobs, workers
+from core.store.blobs import Blobs
+from core.store.chunks import Claim
+from core.store.results import Result
+from core.store.session import Database
+from core.store.workers import WorkerRecord
+from models.pool import Pool
+from workers import rescue
+from workers.engines import make_loader
+from workers.lease import Heartbeat, Pace
+from workers.stages import STAGES, Context
+from workers.stages.embed import embed_query
+
+log = structlog.get_logger(__name__)
+
+
+# Inference is worth more than a reconnect: a result waits this long for a database that restarts.
+_patiently = retry(
+    retry=retry_if_exception_type((OperationalError, InterfaceError)),
+    wait=wait_exponential_jitter(initial=0.2, max=5),
+    stop=stop_after_delay(60),
+    reraise=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What one worker process holds from its start to its end."""
+
+    settings: Settings
+    worker_id: str
+    database: Database
+    blobs: Blobs
+    dispatcher: Dispatcher
+    bell: Bell
+    heartbeat: Heartbeat
+    context: Context
+
+    def work(self, chunk_id: UUID) -> None:
+        """Claim a chunk, do it, store its result. A chunk that is not waiting any more is forgotten."""
+        with self.database.transaction() as connection:
+            claim = chunks.claim(connection, chunk_id, worker_id=self.worker_id, lease_s=self.settings.lease_s)
+        if claim is None:
+            return
+        with structlog.contextvars.bound_contextvars(job=str(claim.job_id), stage=claim.stage, n=claim.ordinal):
+            try:
+                self._attempt(claim)
+            except LeaseLost:
+                log.info("the chunk was taken away; its result is dropped")
+                self._forget_blobs_of_deleted_job(claim)
+            except JobError as error:
+                self._fail(claim, error)
+        self.bell.ring()
+
+    def _attempt(self, claim: Claim) -> None:
+        started = time.monotonic()
+        try:
+            with self.heartbeat.keep(claim) as lease:
+                result = STAGES[claim.stage](self.context, claim, lease)
+                compute_s = time.monotonic() - started
+                self._complete(claim, result, compute_s)
+        except (JobError, LeaseLost):
+            raise
+        except SoftTimeLimitExceeded as error:
+            raise ChunkTimeout() from error
+        except Exception as error:
+            log.exception("a stage failed")
+            raise Internal() from error
+        log.info("done", seconds=round(compute_s, 2))
+
+    @_patiently
+    def _complete(self, claim: Claim, result: Result, compute_s: float) -> None:
+        with self.database.transaction() as connection:
+            completion.complete(connection, claim, result, compute_s=compute_s)
+
+    def _fail(self, claim: Claim, error: JobError) -> None:
+        log.warning("attempt failed", code=error.code, attempt=claim.attempt, retryable=error.retryable)
+        try:
+            self._store_failure(claim, error)
+        except LeaseLost:
+            log.info("the chunk was taken away meanwhile")
+
+    @_patiently
+    def _store_failure(self, claim: Claim, error: JobError) -> None:
+        with self.database.transaction() as connection:
+            completion.fail(connection, claim, error, max_failures=self.settings.max_failures)
+
+    def _forget_blobs_of_deleted_job(self, claim: Claim) -> None:
+        try:
+            with self.database.transaction() as connection:
+                jobs.get(connection, claim.job_id)
+        except NotFound:
+            self.blobs.erase(blob_store.job_prefix(claim.job_id))
+
+
+_runtime: Runtime | None = None
+
+
+def start() -> None:
+    """Build this process's runtime. What its predecessor in the same slot left unfinished is given back first."""
+    global _runtime
+    own = settings()
+    database = Database(own.database_url)
+    celery = make_celery(own.broker_url)
+    dispatcher = Dispatcher(database, celery, own.redispatch_s, own.heartbeat_s * WORKER_SILENCE_BEATS)
+    blobs = Blobs(own.blob_url)
+    pool = Pool(make_loader(own), own.model_ttl_s)
+    worker = _identity(own)
+    _give_back(database, worker.id, own.max_failures)
+    heartbeat = Heartbeat(database, Pace(own.heartbeat_s, own.lease_s, own.stall_s), _reporter(worker, pool))
+    _runtime = Runtime(
+        settings=own,
+        worker_id=worker.id,
+        database=database,
+        blobs=blobs,
+        dispatcher=dispatcher,
+        bell=Bell(dispatcher),
+        heartbeat=heartbeat,
+        context=Context(own, database, blobs, pool),
+    )
+    _runtime.bell.ring()
+    if QUERY_QUEUE in worker.lanes:
+        embed_query(_runtime.context, "warm")
+    log.info("worker ready", worker=worker.id, device=worker.device, lanes=",".join(worker.lanes))
+
+
+def stop() -> None:
+    """Take the runtime down; the worker's record goes with it."""
+    global _runtime
+    if _runtime is None:
+        return
+    _runtime.bell.close()
+    _runtime.heartbeat.stop()
+    try:
+        with _runtime.database.transaction() as connection:
+            workers.forget(connection, _runtime.worker_id)
+    except SQLAlchemyError as error:
+        log.warning("could not sign off", error=str(error).split("\n")[0])
+    _runtime.database.close()
+    _runtime = None
+
+
+def current() -> Runtime:
+    """This process's runtime."""
+    assert _runtime is not None, "the worker process has not started its runtime"
+    return _runtime
+
+
+def _identity(own: Settings) -> WorkerRecord:
+    # A child that replaces a dead one gets its slot, and so its id: it knows what the dead one held.
+    slot = getattr(current_process(), "index", 0)
+    return WorkerRecord(
+        id=f"{own.worker_id or socket.gethostname()}/{slot}",
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        device=own.device,
+        lanes=tuple(own.queues.split(",")),
+        models=(),
+        current_chunk=None,
+    )
+
+
+def _give_back(database: Database, worker_id: str, max_failures: int) -> None:
+    try:
+        rescue.rescue(database, max_failures=max_failures, worker_id=worker_id)
+    except SQLAlchemyError as error:
+        log.warning("the database is away; leases will run out", error=str(error).split("\n")[0])
+
+
+def _reporter(worker: WorkerRecord, pool: Pool) -> Callable[[Claim | None], WorkerRecord]:
+    def report(claim: Claim | None) -> WorkerRecord:
+        pool.unload_idle()  # the heartbeat is also the clock by which idle models are let go
+        return replace(worker, models=pool.loaded(), current_chunk=claim.chunk_id if claim else None)
+
+    return report

@@ -1,0 +1,23 @@
+"""The last look at a job whose chunks are all done: say what a reader should know. Runs on the io lanes."""
+
+from __future__ import annotations
+
+from core.job import JobKind
+from core.store import jobs, passages
+from core.store.chunks import Claim
+from core.store.results import Assembled
+from workers.lease import Lease
+from workers.stages.context import Context
+
+
+def assemble(context: Context, claim: Claim, lease: Lease) -> Assembled:
+    """Warn about a recording in which speech was found but no word understood."""
+    lease.progress()
+    if claim.kind is JobKind.DOCUMENT:
+        return Assembled()
+    with context.database.transaction() as connection:
+        job = jobs.get(connection, claim.job_id)
+        heard = passages.segments_of(connection, claim.job_id)
+    if heard or job.warnings:
+        return Assembled()
+    return Assembled([{"code": "no_speech", "message": "No words were understood in the recording."}])

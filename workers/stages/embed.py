@@ -1,0 +1,52 @@
+"""Give passages their vectors, so that search finds them. Runs on the GPU lanes, and on `query` for a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.job import JobKind
+from core.passages import Passage, TimedText, from_segments
+from core.store import passages as passage_store
+from core.store.chunks import Claim
+from core.store.results import Embedded
+from models.registry import ModelKind, find
+from workers.engines import token_counter
+from workers.lease import Lease
+from workers.stages.context import Context
+
+_BATCH = 16
+"""Texts embedded between two steps of progress."""
+
+_SPECIAL_TOKENS = 2
+
+
+def embed(context: Context, claim: Claim, lease: Lease) -> Embedded:
+    """Embed the passages that `prepare` cut from a document, or cut a stretch of transcript and embed it."""
+    model = context.embedding_model(claim)
+    passages = _passages(context, claim, model)
+    vectors: list[Sequence[float]] = []
+    with context.pool.use(model, ModelKind.EMBEDDING) as engine:
+        for first in range(0, len(passages), _BATCH):
+            texts = [passage.text for passage in passages[first : first + _BATCH]]
+            vectors.extend(engine.embed(texts).tolist())
+            lease.progress()
+    return Embedded(passages, vectors, model)
+
+
+def _passages(context: Context, claim: Claim, model: str) -> list[Passage]:
+    with context.database.transaction() as connection:
+        if claim.kind is JobKind.DOCUMENT:
+            return passage_store.passages_of_chunk(connection, claim.job_id, claim.ordinal)
+        span = (claim.input["chunk_from"], claim.input["chunk_to"])
+        segments = passage_store.segments_of(connection, claim.job_id, *span)
+    max_tokens = find(model, ModelKind.EMBEDDING).max_tokens - _SPECIAL_TOKENS
+    timed = [TimedText(segment.start_s, segment.end_s, segment.text) for segment in segments]
+    return from_segments(timed, token_counter(context.settings, model), max_tokens)
+
+
+def embed_query(context: Context, text: str) -> dict[str, Any]:
+    """The vector of a search query and the model that made it; shape (dimensions,)."""
+    model = context.settings.embedding_model
+    with context.pool.use(model, ModelKind.EMBEDDING) as engine:
+        return {"model": model, "vector": engine.embed([text], query=True)[0].tolist()}

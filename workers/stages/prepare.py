@@ -1,0 +1,92 @@
+"""Open what the client sent and cut it into the chunks of the next stage. Runs on the io lanes.
+
+A recording: decode → find speech → pack clips → cut chunks → store each chunk's levelled audio.
+A PDF: read page by page → cut passages → group them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from core import plan
+from core.job import JobKind
+from core.passages import Passage, from_pages
+from core.store import blobs as blob_store
+from core.store.chunks import Claim
+from core.store.completion import embed_chunks_for
+from core.store.results import Prepared
+from models.registry import ModelKind, find
+from workers.engines import token_counter
+from workers.lease import Lease
+from workers.stages.context import Context
+
+PASSAGES_PER_CHUNK = 64
+"""A few seconds of embedding on two CPU cores: short enough to share, long enough to batch."""
+
+
+def prepare(context: Context, claim: Claim, lease: Lease) -> Prepared:
+    """Bring the input to a scratch folder and prepare it by its kind."""
+    with tempfile.TemporaryDirectory(prefix="scribelane-") as scratch:
+        path = Path(scratch) / "input"
+        context.blobs.download(blob_store.input_key(claim.job_id), path)
+        lease.progress()
+        if claim.kind is JobKind.DOCUMENT:
+            return _document(context, claim, lease, path)
+        return _recording(context, claim, lease, path)
+
+
+def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepared:
+    from models.vad import find_speech
+    from workers.inputs import audio
+
+    decoded = audio.decode(path, path.parent, max_s=context.settings.media_max_s, on_progress=lease.progress)
+    regions = audio.speech_regions(decoded, find_speech=find_speech, on_progress=lease.progress)
+    chunks = plan.plan_chunks(plan.pack_clips(regions), context.settings.chunk_audio_s)
+    for chunk in chunks:
+        samples = audio.render_chunk(decoded, chunk, regions)
+        lease.progress()
+        context.blobs.put(blob_store.chunk_key(claim.job_id, chunk.ordinal), samples.tobytes())
+    warnings = [_NO_SPEECH] if not chunks else []
+    if decoded.damaged:
+        warnings.append(_DAMAGED)
+    return Prepared(
+        work=[_audio_work(chunk) for chunk in chunks],
+        duration_s=decoded.duration_s,
+        later_chunks=embed_chunks_for(len(chunks)) if claim.options.get("index", True) else 0,
+        warnings=warnings,
+    )
+
+
+def _audio_work(chunk: plan.AudioChunk) -> dict[str, object]:
+    """Times on the media clock, in seconds."""
+    return {"start_s": chunk.start_s, "end_s": chunk.end_s, "clips": [[c.start_s, c.end_s] for c in chunk.clips]}
+
+
+def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepared:
+    from workers.inputs import pdf
+
+    text = pdf.read_pages(path, max_pages=context.settings.pdf_max_pages, on_page=lease.progress)
+    model = context.embedding_model(claim)
+    max_tokens = find(model, ModelKind.EMBEDDING).max_tokens
+    passages = from_pages(text.pages, token_counter(context.settings, model), max_tokens - _SPECIAL_TOKENS)
+    groups: Sequence[Sequence[Passage]] = [
+        passages[first : first + PASSAGES_PER_CHUNK] for first in range(0, len(passages), PASSAGES_PER_CHUNK)
+    ]
+    warnings = []
+    if text.empty_pages:
+        message = f"{text.empty_pages} of {text.n_pages} pages hold no text, perhaps only images."
+        warnings.append({"code": "pages_without_text", "message": message})
+    return Prepared(
+        work=[{"passages": len(group)} for group in groups],
+        pages=text.n_pages,
+        texts=groups,
+        warnings=warnings,
+    )
+
+
+_SPECIAL_TOKENS = 2  # the model's own start and end mark count towards its limit
+
+_NO_SPEECH = {"code": "no_speech", "message": "No speech was found in the recording."}
+_DAMAGED = {"code": "media_damaged", "message": "Parts of the file could not be decoded; the rest was transcribed."}

@@ -1,0 +1,44 @@
+"""What a message can ask for. The stages are named like the stages of a job, and all take one chunk id."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from core.broker import EMBED_QUERY
+from core.job import Stage
+from workers import beat, clean, rescue, runtime
+from workers.celery_app import app
+from workers.stages.embed import embed_query
+
+
+def _work(chunk_id: str) -> None:
+    runtime.current().work(UUID(chunk_id))
+
+
+for _stage in Stage:
+    app.task(_work, name=str(_stage))
+
+
+@app.task(name=EMBED_QUERY, ignore_result=False, soft_time_limit=20, time_limit=30)  # type: ignore[untyped-decorator]
+def _embed_query(text: str) -> dict[str, Any]:
+    """The vector of a search query, the only task with a result: somebody waits for it."""
+    return embed_query(runtime.current().context, text)
+
+
+@app.task(name=beat.DISPATCH)  # type: ignore[untyped-decorator]
+def _dispatch() -> None:
+    runtime.current().dispatcher.round()
+
+
+@app.task(name=beat.RESCUE)  # type: ignore[untyped-decorator]
+def _rescue() -> None:
+    own = runtime.current()
+    if rescue.rescue(own.database, max_failures=own.settings.max_failures):
+        own.bell.ring()
+
+
+@app.task(name=beat.CLEAN)  # type: ignore[untyped-decorator]
+def _clean() -> None:
+    own = runtime.current()
+    clean.clean(own.database, own.blobs, worker_silence_s=own.dispatcher.worker_silence_s)
