@@ -29,6 +29,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import jiwer
@@ -139,8 +140,8 @@ def run(data: Path, cache: Path) -> list[Row]:
         for language in LIMITS:
             audio, reference = joined(data, language, Path(scratch))
             case = (language, reference)
-            rows.append(measure("scribelane", audio, case, lambda: ours(engine, audio, language)))  # noqa: B023
-            rows.append(measure("faster-whisper batched defaults", audio, case, lambda: plain(audio, language)))  # noqa: B023
+            rows.append(measure("scribelane", audio, case, partial(ours, engine, audio, language)))
+            rows.append(measure("faster-whisper batched defaults", audio, case, partial(plain, audio, language)))
     return rows
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import zip_longest
 from typing import cast
 
 CountTokens = Callable[[str], int]
@@ -30,6 +31,10 @@ slide says too little to be found by, and stays with what follows."""
 COMPLETE_S = 10.0
 """A transcript's passage closes at the first sentence that ends after this time: two or three spoken sentences are
 enough to be found by, and a citation of 10 to 15 s plays what was asked for at once."""
+
+PAUSE_S = 1.0
+"""Who is silent this long after a sentence has finished a thought: the passage closes there from half of
+`COMPLETE_S` on. Between the sentences of one thought people pause for about half a second."""
 
 LONGEST_S = 30.0
 """A transcript's passage never takes in another segment beyond this: who has to listen longer has not been shown the
@@ -106,7 +111,14 @@ def from_segments(
         return ruler.fits(group) and _end(group) - _begin(group) <= longest_s
 
     def is_complete(group: Sequence[_Unit]) -> bool:
-        return group[-1].border >= _Border.SENTENCE and _end(group) - _begin(group) >= complete_s
+        length_s = _end(group) - _begin(group)
+        match group[-1].border:
+            case _Border.PARAGRAPH:
+                return length_s >= complete_s / 2
+            case _Border.SENTENCE:
+                return length_s >= complete_s
+            case _Border.NONE:
+                return False
 
     groups = _pack(_spoken(segments, ruler), fits, is_complete)
     return [
@@ -261,20 +273,24 @@ def _sentence_spans(text: str, paragraph_ends: set[int]) -> Iterator[tuple[int, 
 
 def _spoken(segments: Sequence[TimedText], ruler: _Ruler) -> list[_Unit]:
     """The segments that hold text; one above the limit in pieces."""
+    spoken = [replace(segment, text=text) for segment in segments if (text := " ".join(segment.text.split()))]
     units = []
-    for segment in segments:
-        text = " ".join(segment.text.split())
-        if not text:
-            continue
-        border = _Border.SENTENCE if _ENDS_SENTENCE.search(text) else _Border.NONE
-        rate = (segment.end_s - segment.start_s) / len(text)
-        pieces = ruler.cut(text)
-        for start, end in pieces[:-1]:
-            begin_s, end_s = segment.start_s + start * rate, segment.start_s + end * rate
-            units.append(ruler.unit(text[start:end], begin_s, end_s, _Border.NONE))
-        start = pieces[-1][0]
-        units.append(ruler.unit(text[start:] + " ", segment.start_s + start * rate, segment.end_s, border))
+    for segment, following in zip_longest(spoken, spoken[1:]):
+        text, length_s = segment.text, segment.end_s - segment.start_s
+        for start, end in ruler.cut(text):
+            begin_s, end_s = (segment.start_s + length_s * at / len(text) for at in (start, end))
+            if end < len(text):
+                units.append(ruler.unit(text[start:end], begin_s, end_s, _Border.NONE))
+            else:
+                units.append(ruler.unit(text[start:] + " ", begin_s, segment.end_s, _spoken_border(segment, following)))
     return units
+
+
+def _spoken_border(segment: TimedText, following: TimedText | None) -> _Border:
+    if not _ENDS_SENTENCE.search(segment.text):
+        return _Border.NONE
+    pauses = following is None or following.start_s - segment.end_s >= PAUSE_S
+    return _Border.PARAGRAPH if pauses else _Border.SENTENCE
 
 
 def _begin(group: Sequence[_Unit]) -> float:

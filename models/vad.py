@@ -1,7 +1,16 @@
 """Finds where somebody speaks, so that silence costs nothing and clips begin and end in pauses.
 
 Used on raw audio before anything is levelled or cut; the regions decide both. The detector is the Silero VAD that
-faster-whisper ships, on the CPU, about 200 x real time on one core.
+faster-whisper ships, on one core of the CPU: 163 s of speech took 0.56 s.
+
+Ten joined FLEURS utterances, levelled by region, Whisper base; word error rate English / German:
+
+    silence 300 ms, padding 200 ms    0.085 / 0.159
+    silence 300 ms, padding 100 ms    0.085 / 0.163
+    silence 300 ms, padding 300 ms    0.080 / 0.167
+    silence 500 ms, padding 200 ms    0.094 / 0.147
+
+The differences are a few words; a short silence keeps regions of one speaker, so that each is levelled by itself.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ faster-whisper 1.2.1's batched mode really does decides the shape of this file:
 - it decodes each clip once, at temperature 0 only: no threshold is looked at, so a loop stays. Each clip is judged
   here, and a bad one is decoded again by the sequential mode, which raises the temperature until it is content;
 - with timestamps, a clip whose last segment is not closed loses that segment, because the batched mode does not seek
-  on as the sequential one does. Speech at the end of a clip that no segment covers is decoded again here;
+  on as the sequential one does. What no segment of a clip covers is decoded again here;
 - without timestamps a clip is one segment of up to 30 s, of no use for subtitles.
 
 Segments come out batch by batch, so memory is bounded and a caller can report progress.
@@ -36,7 +36,7 @@ MIN_AVG_LOGPROB = -1.0
 """Below this mean log probability a decoding has failed: the threshold of the original Whisper decoder."""
 
 MAX_UNHEARD_S = 2.0
-"""Longest end of a clip without a segment. Clips hold no pause longer than 1 s, so more than that was left out."""
+"""Longest part of a clip without a segment. Clips hold no pause longer than 1 s, so more than that was left out."""
 
 RETRY_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -147,10 +147,8 @@ class WhisperEngine:
         """The segments as they are if they hold, decoded again where they do not."""
         if _failed(segments):
             return self._again(job, clip)
-        unheard = Clip(segments[-1].end_s if segments else clip.start_s, clip.end_s)
-        if unheard.end_s - unheard.start_s > MAX_UNHEARD_S:
-            return segments + self._again(job, unheard)
-        return segments
+        found = [segment for gap in _unheard(segments, clip) for segment in self._again(job, gap)]
+        return sorted(segments + found, key=lambda segment: segment.start_s)
 
     def _again(self, job: _Job, clip: Clip) -> list[Segment]:
         """The clip alone, by the sequential mode with rising temperatures; what still loops is cut."""
@@ -197,6 +195,17 @@ def _segment(found: Any, offset_s: float) -> Segment:
 def _failed(segments: Sequence[Segment]) -> bool:
     text = " ".join(segment.text for segment in segments)
     return loops(text) or any(segment.avg_logprob < MIN_AVG_LOGPROB for segment in segments)
+
+
+def _unheard(segments: Sequence[Segment], clip: Clip) -> list[Clip]:
+    """The parts of the clip that no segment covers and that are too long to be pauses."""
+    gaps: list[Clip] = []
+    heard_s = clip.start_s
+    for start_s, end_s in [*((segment.start_s, segment.end_s) for segment in segments), (clip.end_s, clip.end_s)]:
+        if start_s - heard_s > MAX_UNHEARD_S:
+            gaps.append(Clip(heard_s, start_s))
+        heard_s = max(heard_s, end_s)
+    return gaps
 
 
 def _without_loops(segments: list[Segment]) -> list[Segment]:

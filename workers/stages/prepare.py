@@ -10,6 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core import plan
 from core.job import JobKind
 from core.passages import Passage, from_pages
@@ -38,11 +41,16 @@ def prepare(context: Context, claim: Claim, lease: Lease) -> Prepared:
 
 
 def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepared:
-    from models.vad import find_speech
+    from models import vad
     from workers.inputs import audio
 
-    decoded = audio.decode(path, path.parent, max_s=context.settings.media_max_s, on_progress=lease.progress)
-    regions = audio.speech_regions(decoded, find_speech=find_speech, on_progress=lease.progress)
+    def find_speech(samples: NDArray[np.float32]) -> list[vad.Region]:
+        lease.progress()
+        return vad.find_speech(samples)
+
+    limit_s = context.settings.media_max_s
+    decoded = audio.decode(path, path.with_name("decoded"), max_s=limit_s, on_progress=lease.progress)
+    regions = audio.speech_regions(decoded, find_speech)
     chunks = plan.plan_chunks(plan.pack_clips(regions), context.settings.chunk_audio_s)
     for chunk in chunks:
         samples = audio.render_chunk(decoded, chunk, regions)

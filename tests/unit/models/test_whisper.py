@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from core.plan import Region, pack_clips
 from models import vad, weights
 from models.engine import SAMPLE_RATE_HZ, Clip, Segment, TranscribeOptions
 from models.errors import OutOfDeviceMemory
@@ -100,6 +101,12 @@ def test_the_end_of_a_clip_that_no_segment_covers_is_decoded_again_at_its_own_ti
     assert model.decoded_again_s == [10.0]
 
 
+def test_speech_that_was_skipped_inside_a_clip_is_decoded_again_and_put_in_its_place() -> None:
+    engine, model = scripted({0.0: [spoken(0, 6, "First."), spoken(16, 20, "Third.")]}, [spoken(0, 10, "Second.")])
+    assert [s.text for s in run(engine, [Clip(0, 21)])] == ["First.", "Second.", "Third."]
+    assert model.decoded_again_s == [10.0]
+
+
 def test_a_clip_without_any_segment_is_decoded_again_whole() -> None:
     engine, model = scripted({5.0: []}, [])
     assert run(engine, [Clip(5, 25)]) == []
@@ -156,7 +163,8 @@ def plain(text: str) -> str:
 def test_the_real_model_reads_a_recording_back_almost_word_for_word(
     engine: WhisperEngine, recording: NDArray[np.float32]
 ) -> None:
-    clips = [Clip(region.start_s, region.end_s) for region in vad.find_speech(recording)]
+    regions = [Region(found.start_s, found.end_s) for found in vad.find_speech(recording)]
+    clips = [Clip(packed.start_s, packed.end_s) for packed in pack_clips(regions)]
     answer = engine.transcribe(recording, clips, TranscribeOptions(word_timestamps=True))
     segments = list(answer.segments)
     heard = " ".join(segment.text for segment in segments)
