@@ -113,9 +113,7 @@ class WhisperEngine:
             return options.language, 1.0 if options.language else None
         speech = np.concatenate([_cut(audio, clip) for clip in clips[:LANGUAGE_WINDOWS]])
         with memory_errors():
-            language, probability, _ = self._model.detect_language(
-                speech, language_detection_segments=LANGUAGE_WINDOWS
-            )
+            language, probability, _ = self._model.detect_language(speech, language_detection_segments=LANGUAGE_WINDOWS)
         return str(language), float(probability)
 
     def _segments(self, job: _Job, clips: Sequence[Clip]) -> Iterator[Segment]:
@@ -147,8 +145,9 @@ class WhisperEngine:
         """The segments as they are if they hold, decoded again where they do not."""
         if _failed(segments):
             return self._again(job, clip)
-        found = [segment for gap in _unheard(segments, clip) for segment in self._again(job, gap)]
-        return sorted(segments + found, key=lambda segment: segment.start_s)
+        for position, gap in reversed(_unheard(segments, clip)):
+            segments[position:position] = self._again(job, gap)
+        return segments
 
     def _again(self, job: _Job, clip: Clip) -> list[Segment]:
         """The clip alone, by the sequential mode with rising temperatures; what still loops is cut."""
@@ -197,13 +196,14 @@ def _failed(segments: Sequence[Segment]) -> bool:
     return loops(text) or any(segment.avg_logprob < MIN_AVG_LOGPROB for segment in segments)
 
 
-def _unheard(segments: Sequence[Segment], clip: Clip) -> list[Clip]:
-    """The parts of the clip that no segment covers and that are too long to be pauses."""
-    gaps: list[Clip] = []
+def _unheard(segments: Sequence[Segment], clip: Clip) -> list[tuple[int, Clip]]:
+    """The parts of the clip that no segment covers and that are no pauses, each with the index where it belongs."""
+    gaps: list[tuple[int, Clip]] = []
     heard_s = clip.start_s
-    for start_s, end_s in [*((segment.start_s, segment.end_s) for segment in segments), (clip.end_s, clip.end_s)]:
+    spans = [*((segment.start_s, segment.end_s) for segment in segments), (clip.end_s, clip.end_s)]
+    for position, (start_s, end_s) in enumerate(spans):
         if start_s - heard_s > MAX_UNHEARD_S:
-            gaps.append(Clip(heard_s, start_s))
+            gaps.append((position, Clip(heard_s, start_s)))
         heard_s = max(heard_s, end_s)
     return gaps
 

@@ -1,0 +1,103 @@
+"""What tests stand on: a real PostgreSQL and a real Valkey for the session, a fresh database for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from fastapi.testclient import TestClient
+
+from core.job import Tier
+from core.settings import Settings
+from core.store import accounts, migrations
+from core.store.accounts import Account
+from core.store.session import Database
+from service.app import create_app
+from service.embedded import start_postgres, start_valkey
+from service.supervisor import Supervisor
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the session's servers are; `template_url` is a migrated database that nobody writes to."""
+
+    template_url: str
+    broker_url: str
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    folder = tmp_path_factory.mktemp("servers")
+    supervisor = Supervisor(folder / "logs")
+    try:
+        url = start_postgres(supervisor, folder / "postgres")
+        broker_url = start_valkey(supervisor, folder / "valkey")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE template")
+        template_url = url.replace("/postgres?", "/template?")
+        database = Database(template_url)
+        migrations.upgrade(database)
+        database.close()
+        yield Servers(template_url, broker_url)
+    finally:
+        supervisor.stop()
+
+
+@pytest.fixture
+def database_url(servers: Servers) -> str:
+    """A migrated, empty database of this test's own."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(servers.template_url.replace("/template?", "/postgres?"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template".encode())
+    return servers.template_url.replace("/template?", f"/{name}?")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def broker_url(servers: Servers) -> Iterator[str]:
+    """The session's Valkey, empty."""
+    with redis.Redis.from_url(servers.broker_url) as client:
+        client.flushall()
+    yield servers.broker_url
+
+
+@pytest.fixture
+def settings(database_url: str, broker_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        database_url=database_url,
+        broker_url=broker_url,
+        blob_url=(tmp_path / "blobs").as_uri(),
+        upload_max_bytes=1_000_000,
+    )
+
+
+@pytest.fixture
+def account(database: Database) -> Account:
+    with database.transaction() as connection:
+        return accounts.create(connection, "ada", Tier.PRO)
+
+
+@pytest.fixture
+def key(database: Database, account: Account) -> str:
+    with database.transaction() as connection:
+        return accounts.issue_key(connection, account.id)
+
+
+@pytest.fixture
+def api(settings: Settings, key: str) -> Iterator[TestClient]:
+    """The API in this process, on real servers, without workers; it carries `ada`'s key."""
+    with TestClient(create_app(settings), headers={"Authorization": f"Bearer {key}"}) as client:
+        yield client
