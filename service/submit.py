@@ -14,8 +14,7 @@ from core.job import TIER_LANE, JobKind, Lane, may_use
 from core.store import jobs
 from core.store.accounts import Account
 from core.store.jobs import JobInput, NewJob
-from models.errors import UnknownModel as NoSuchModel
-from models.registry import WHISPER_LANGUAGES, ModelKind, find
+from models.registry import WHISPER_LANGUAGES, ModelKind, find, names
 from service.deps import Service
 from service.formats import job_out
 from service.schemas import DocumentOptions, JobOut, TranscriptionOptions
@@ -34,11 +33,8 @@ def parse(form: Mapping[str, str], wanted: type[Options]) -> Options:
 
 def check_model(name: str | None, kind: ModelKind) -> None:
     """Raises `UnknownModel` with the names that would do."""
-    try:
-        if name is not None:
-            find(name, kind)
-    except NoSuchModel as error:
-        raise UnknownModel(f"{error}.") from error
+    if name is not None and name not in names(kind):
+        raise UnknownModel(f"There is no {kind} model named {name!r}; there are {', '.join(names(kind))}.")
 
 
 def check_language(language: str | None, model: str | None) -> None:

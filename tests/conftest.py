@@ -67,11 +67,11 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def broker_url(servers: Servers) -> Iterator[str]:
+def broker_url(servers: Servers) -> str:
     """The session's Valkey, empty."""
     with redis.Redis.from_url(servers.broker_url) as client:
         client.flushall()
-    yield servers.broker_url
+    return servers.broker_url
 
 
 @pytest.fixture

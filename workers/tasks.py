@@ -20,25 +20,25 @@ for _stage in Stage:
     app.task(_work, name=str(_stage))
 
 
-@app.task(name=EMBED_QUERY, ignore_result=False, soft_time_limit=20, time_limit=30)  # type: ignore[untyped-decorator]
+@app.task(name=EMBED_QUERY, ignore_result=False, soft_time_limit=20, time_limit=30)
 def _embed_query(text: str) -> dict[str, Any]:
     """The vector of a search query, the only task with a result: somebody waits for it."""
     return embed_query(runtime.current().context, text)
 
 
-@app.task(name=beat.DISPATCH)  # type: ignore[untyped-decorator]
+@app.task(name=beat.DISPATCH)
 def _dispatch() -> None:
     runtime.current().dispatcher.round()
 
 
-@app.task(name=beat.RESCUE)  # type: ignore[untyped-decorator]
+@app.task(name=beat.RESCUE)
 def _rescue() -> None:
     own = runtime.current()
     if rescue.rescue(own.database, max_failures=own.settings.max_failures):
         own.bell.ring()
 
 
-@app.task(name=beat.CLEAN)  # type: ignore[untyped-decorator]
+@app.task(name=beat.CLEAN)
 def _clean() -> None:
     own = runtime.current()
     clean.clean(own.database, own.blobs, worker_silence_s=own.dispatcher.worker_silence_s)

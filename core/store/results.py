@@ -154,5 +154,7 @@ def _upsert_passages(
         for ordinal, passage in enumerate(texts)
     ]
     connection.execute(upsert(passages).on_conflict_do_nothing(), rows)
-    stored = sa.select(passages.c.id).where(passages.c.job_id == claim.job_id, passages.c.chunk_ordinal == chunk_ordinal)
+    stored = sa.select(passages.c.id).where(
+        passages.c.job_id == claim.job_id, passages.c.chunk_ordinal == chunk_ordinal
+    )
     return list(connection.scalars(stored.order_by(passages.c.ordinal)))

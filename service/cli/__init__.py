@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from service.cli import client_commands, server_commands, settings_of_client
+from service.cli import settings_of_client
+from service.cli.client_commands import register as add_client_commands
+from service.cli.server_commands import register as add_server_commands
 
 app = typer.Typer(
     name="scribelane",
@@ -40,8 +42,8 @@ def _root(
     settings_of_client.remember(url, key)
 
 
-client_commands.register(app)
-server_commands.register(app)
+add_client_commands(app)
+add_server_commands(app)
 
 
 def main() -> None:

@@ -164,5 +164,3 @@ def _client(url: str | None, key: str | None, data_dir: Path) -> Iterator[Client
     except ClientError as error:
         typer.echo(f"error: {error} ({error.code})", err=True)
         raise typer.Exit(1) from error
-
-

@@ -21,8 +21,8 @@ log = structlog.get_logger(__name__)
 router = APIRouter(tags=["health"])
 
 _STARTED_BY = {
-    **{queue: "scribelane worker" for queue in INFERENCE_QUEUES},
-    **{queue: "scribelane worker --io" for queue in IO_QUEUES},
+    **dict.fromkeys(INFERENCE_QUEUES, "scribelane worker"),
+    **dict.fromkeys(IO_QUEUES, "scribelane worker --io"),
     QUERY_QUEUE: "scribelane worker --lanes query",
     CONTROL_QUEUE: "scribelane beat",
 }

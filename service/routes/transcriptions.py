@@ -36,6 +36,4 @@ def transcribe(
     options = submit.parse(upload.fields, TranscriptionOptions)
     submit.check_model(options.model, ModelKind.WHISPER)
     submit.check_language(options.language, options.model)
-    return submit.accepted(
-        submit.accept(service, account, upload, JobKind.TRANSCRIPTION, options), request, response
-    )
+    return submit.accepted(submit.accept(service, account, upload, JobKind.TRANSCRIPTION, options), request, response)

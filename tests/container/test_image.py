@@ -118,7 +118,9 @@ def test_the_api_starts_from_its_image_and_its_own_health_check_passes(
         api_container.run(*(word.replace("8000", str(port)) for word in api_container.image.healthcheck))
 
         program.terminate()
-        assert program.wait(timeout_s=30) == 0, program.log.read_text()
+        program.wait(timeout_s=30)
+    # uvicorn closes its connections and then ends by the signal that it was sent.
+    assert "exited on terminated" in program.log.read_text()
 
 
 def test_the_worker_image_finds_the_cuda_12_that_ctranslate2_loads(

@@ -1,0 +1,102 @@
+"""`scribelane up` and the operator's commands, as a newcomer meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+import httpx
+
+from tests.acceptance.conftest import SCRIBELANE, Service, eventually, start_service
+
+
+def test_a_second_up_on_the_same_folder_says_so_and_exits(service: Service) -> None:
+    second = service.run("up", "--port", "1")
+    assert second.returncode == 1
+    assert "already running" in second.stderr
+
+
+def test_an_up_on_a_busy_port_says_so_and_exits(service: Service, tmp_path: Path) -> None:
+    second = service.run("up", "--port", str(service.port), "--data-dir", str(tmp_path))
+    assert second.returncode == 1
+    assert "in use" in second.stderr
+
+
+def test_the_operators_key_is_readable_by_its_owner_alone(service: Service) -> None:
+    mode = stat.S_IMODE((service.folder / "api-key").stat().st_mode)
+    assert mode == 0o600
+
+
+def test_an_account_is_made_while_the_service_runs_and_its_key_works_once_shown(service: Service) -> None:
+    made = service.run("accounts", "create", "grace", "--tier", "pro", "--data-dir", str(service.folder))
+    key = made.stdout.strip()
+    assert key.startswith("sl_")
+    headers = {"Authorization": f"Bearer {key}"}
+    assert httpx.get(f"{service.url}/v1/jobs", headers=headers).json()["data"] == []
+    assert httpx.get(f"{service.url}/v1/workers", headers=headers).status_code == 403
+    again = service.run("accounts", "create", "grace")
+    assert again.returncode == 1
+    assert "already" in again.stderr
+
+
+def test_an_account_cannot_be_made_where_nothing_runs(tmp_path: Path) -> None:
+    made = subprocess.run(
+        [SCRIBELANE, "accounts", "create", "x", "--data-dir", str(tmp_path)],
+        env={name: value for name, value in os.environ.items() if name != "SCRIBELANE_DATABASE_URL"},
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 1
+    assert "SCRIBELANE_DATABASE_URL" in made.stderr
+
+
+def test_the_doctor_finds_this_machine_well(service: Service) -> None:
+    checked = service.run("doctor")
+    assert checked.returncode == 0, checked.stdout
+    assert "weights of base: verified" in checked.stdout
+    assert "noeviction" in checked.stdout
+
+
+def test_jobs_and_status_print_what_the_api_says(service: Service) -> None:
+    listed = service.run("jobs")
+    assert listed.returncode == 0
+    with service.http() as http:
+        newest = http.get("/v1/jobs", params={"limit": 1}).json()["data"]
+    for job in newest:
+        assert job["id"] in listed.stdout
+        assert json.loads(service.run("status", job["id"]).stdout)["id"] == job["id"]
+
+
+def test_a_client_without_a_service_says_what_to_do(tmp_path: Path) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SCRIBELANE_")}
+    alone = subprocess.run([SCRIBELANE, "jobs"], cwd=tmp_path, env=clean, capture_output=True, text=True)
+    assert alone.returncode == 2
+    assert "SCRIBELANE_API_KEY" in alone.stderr
+
+
+def test_stopping_leaves_no_process_behind(tmp_path: Path) -> None:
+    running = start_service(tmp_path / "data")
+    group = _children(running.process.pid)
+    assert len(group) >= 7
+    assert running.stop() == 0
+    assert not [pid for pid in group if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_killed_up_takes_its_processes_along_and_can_be_started_again(tmp_path: Path) -> None:
+    running = start_service(tmp_path / "data")
+    group = _children(running.process.pid)
+    running.process.send_signal(signal.SIGKILL)
+    running.process.wait()
+    eventually(lambda: not [pid for pid in group if Path(f"/proc/{pid}").exists()], "its children have ended")
+    again = start_service(tmp_path / "data")
+    assert again.stop() == 0
+
+
+def _children(pid: int) -> list[int]:
+    """Every process below `pid`."""
+    below = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return below + [deeper for child in below for deeper in _children(child)]
