@@ -25,11 +25,10 @@ EMBED_QUERY = "embed_query"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits of a task, in seconds, and how long a stopping worker may go on."""
+    """Time limits of a task, in seconds."""
 
     soft_s: int = 540
     hard_s: int = 600
-    drain_s: float = 90
 
 
 def make_celery(broker_url: str, limits: Limits | None = None) -> Celery:
@@ -87,7 +86,6 @@ def _worker(limits: Limits) -> dict[str, Any]:
         "task_reject_on_worker_lost": False,
         "task_soft_time_limit": limits.soft_s,
         "task_time_limit": limits.hard_s,
-        "worker_soft_shutdown_timeout": limits.drain_s,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # CUDA and CTranslate2 do not survive a fork; a child that dies is replaced by its parent.
         "worker_pool": "prefork",

@@ -3,26 +3,19 @@
 Before this stand the readers of the inputs (`workers.inputs.pdf`, the transcribe stage); after it the embed
 stage turns each passage into one vector, and search answers with the passage and the place it came from.
 
-Text becomes units (sentences of a document, segments of a transcript) that are joined again into passages
-greedily: a passage closes where it is complete, or else goes back to the last good border before the limit.
+Text becomes units (sentences of a document, segments of a transcript), which `core.packing` joins again into
+passages: one closes where it is complete by the rules here, or else at the last good border before the limit.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from itertools import zip_longest
-from typing import cast
 
-CountTokens = Callable[[str], int]
-"""How many tokens the embedding model sees in a text, its own special tokens included, nothing cut off."""
-
-CHARS_PER_TOKEN = 16
-"""No more characters than this count as one token. A tokenizer may see one unknown token in a word of any length
-(WordPiece does from 100 characters on), and then a page of base64 would be a passage without end."""
+from core.packing import Border, CountTokens, Ruler, Unit, joined, pack
 
 FULL_ENOUGH = 0.25
 """A paragraph or page that ends closes the passage when this share of the limit is used. Below it, a heading or a
@@ -33,8 +26,8 @@ COMPLETE_S = 10.0
 enough to be found by, and a citation of 10 to 15 s plays what was asked for at once."""
 
 PAUSE_S = 1.0
-"""Who is silent this long after a sentence has finished a thought: the passage closes there from half of
-`COMPLETE_S` on. Between the sentences of one thought people pause for about half a second."""
+"""Who is silent this long after a sentence has probably finished a thought: the passage closes there from half of
+`COMPLETE_S` on. `core.plan` parts clips at the same pause, and Whisper hears nothing across it."""
 
 LONGEST_S = 30.0
 """A transcript's passage never takes in another segment beyond this: who has to listen longer has not been shown the
@@ -78,17 +71,15 @@ def from_pages(pages: Sequence[Page], count_tokens: CountTokens, max_tokens: int
 
     `max_tokens` must hold any single character, otherwise ValueError.
     """
-    ruler = _Ruler(count_tokens, max_tokens)
+    ruler = Ruler(count_tokens, max_tokens)
     complete = max_tokens * FULL_ENOUGH
 
-    def is_complete(group: Sequence[_Unit]) -> bool:
-        return group[-1].border == _Border.PARAGRAPH and ruler.estimate(group) >= complete
+    def is_complete(group: Sequence[Unit]) -> bool:
+        return group[-1].border == Border.PARAGRAPH and ruler.estimate(group) >= complete
 
-    groups = _pack(_sentences(pages, ruler), ruler.fits, is_complete)
+    groups = pack(_sentences(pages, ruler), ruler.fits, is_complete)
     return [
-        Passage(_text(group), int(group[0].begin), int(group[-1].end), None, None)
-        for packed in groups
-        for group in ruler.verified(packed)
+        Passage(joined(group), int(group[0].begin), int(group[-1].end), None, None) for group in ruler.verified(groups)
     ]
 
 
@@ -105,121 +96,26 @@ def from_segments(
     Only a segment of more than `max_tokens` is cut; its times are then interpolated by characters.
     `max_tokens` must hold any single character, otherwise ValueError.
     """
-    ruler = _Ruler(count_tokens, max_tokens)
+    ruler = Ruler(count_tokens, max_tokens)
 
-    def fits(group: Sequence[_Unit]) -> bool:
+    def fits(group: Sequence[Unit]) -> bool:
         return ruler.fits(group) and _end(group) - _begin(group) <= longest_s
 
-    def is_complete(group: Sequence[_Unit]) -> bool:
+    def is_complete(group: Sequence[Unit]) -> bool:
         length_s = _end(group) - _begin(group)
         match group[-1].border:
-            case _Border.PARAGRAPH:
+            case Border.PARAGRAPH:
                 return length_s >= complete_s / 2
-            case _Border.SENTENCE:
+            case Border.SENTENCE:
                 return length_s >= complete_s
-            case _Border.NONE:
+            case Border.NONE:
                 return False
 
-    groups = _pack(_spoken(segments, ruler), fits, is_complete)
-    return [
-        Passage(_text(group), None, None, _begin(group), _end(group))
-        for packed in groups
-        for group in ruler.verified(packed)
-    ]
+    groups = pack(_spoken(segments, ruler), fits, is_complete)
+    return [Passage(joined(group), None, None, _begin(group), _end(group)) for group in ruler.verified(groups)]
 
 
-class _Border(IntEnum):
-    """What ends where a unit ends."""
-
-    NONE = 0
-    SENTENCE = 1
-    PARAGRAPH = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """A piece of text that is not cut further. `text` ends with the space that parts it from the next, if any does;
-    `begin` and `end` are pages or seconds."""
-
-    text: str
-    tokens: int
-    begin: float
-    end: float
-    border: _Border
-
-
-class _Ruler:
-    """Measures text against the limit, and cuts what is longer.
-
-    Counting the joined text anew for each sentence would be quadratic, so a group is estimated by the sum of its
-    units, and only the finished passage is counted exactly.
-    """
-
-    def __init__(self, count_tokens: CountTokens, max_tokens: int) -> None:
-        self._count_tokens = count_tokens
-        self._max_tokens = max_tokens
-        self._special = count_tokens("")
-
-    def count(self, text: str) -> int:
-        return max(self._count_tokens(text), len(text) // CHARS_PER_TOKEN)
-
-    def unit(self, text: str, begin: float, end: float, border: _Border) -> _Unit:
-        return _Unit(text, self.count(text.strip()) - self._special, begin, end, border)
-
-    def estimate(self, group: Sequence[_Unit]) -> int:
-        return self._special + sum(unit.tokens for unit in group)
-
-    def fits(self, group: Sequence[_Unit]) -> bool:
-        return self.estimate(group) <= self._max_tokens
-
-    def verified(self, group: Sequence[_Unit]) -> Iterator[Sequence[_Unit]]:
-        """The group in as many parts as the exact count asks for: nearly always one."""
-        while group:
-            size = len(group)
-            while size > 1 and self.count(_text(group[:size])) > self._max_tokens:
-                size -= 1
-            yield group[:size]
-            group = group[size:]
-
-    def cut(self, text: str) -> list[tuple[int, int]]:
-        """Spans of `text` without a gap, each within the limit: one if it fits, or else cut where it hurts least."""
-        if self.count(text.strip()) <= self._max_tokens:
-            return [(0, len(text))]
-        if max(map(self.count, set(text))) > self._max_tokens:
-            raise ValueError(f"max_tokens={self._max_tokens} cannot hold a single character")
-        # Imported here because the API, which only reads passages, must not pay for it.
-        from semchunk.semchunk import chunk
-
-        # Not memoized: semchunk would keep every text that it counted for the life of the process.
-        pieces = chunk(text, self._max_tokens, self.count, memoize=False, offsets=True)
-        starts = [start for start, _ in cast("tuple[list[str], list[tuple[int, int]]]", pieces)[1]]
-        return list(zip(starts, [*starts[1:], len(text)], strict=True))
-
-
-def _pack(
-    units: Sequence[_Unit],
-    fits: Callable[[Sequence[_Unit]], bool],
-    is_complete: Callable[[Sequence[_Unit]], bool],
-) -> Iterator[Sequence[_Unit]]:
-    """Groups of units in order: up to where a group is complete, or else to its last good border before it is full."""
-    first = 0
-    while first < len(units):
-        last = first + 1
-        while last < len(units) and not is_complete(units[first:last]) and fits(units[first : last + 1]):
-            last += 1
-        if last < len(units) and not is_complete(units[first:last]):
-            last = _last_border(units, first, last)
-        yield units[first:last]
-        first = last
-
-
-def _last_border(units: Sequence[_Unit], first: int, last: int) -> int:
-    """Where to end a full group: after its last sentence, or where it is if no sentence ends in it."""
-    ends = (at for at in range(last, first, -1) if units[at - 1].border >= _Border.SENTENCE)
-    return next(ends, last)
-
-
-def _sentences(pages: Sequence[Page], ruler: _Ruler) -> list[_Unit]:
+def _sentences(pages: Sequence[Page], ruler: Ruler) -> list[Unit]:
     """The sentences of all pages in order, those that run over a page break in one piece."""
     text, starts, paragraph_ends = _flow(pages)
     numbers = [page.number for page in pages]
@@ -228,13 +124,13 @@ def _sentences(pages: Sequence[Page], ruler: _Ruler) -> list[_Unit]:
         for cut_from, cut_to in (pieces := ruler.cut(text[start:end])):
             piece = text[start + cut_from : start + cut_to]
             begin_at, end_at = start + cut_from, start + cut_from + len(piece.rstrip()) - 1
-            border = _Border.PARAGRAPH if end in paragraph_ends else _Border.SENTENCE
+            border = Border.PARAGRAPH if end in paragraph_ends else Border.SENTENCE
             units.append(
                 ruler.unit(
                     piece,
                     numbers[bisect_right(starts, begin_at) - 1],
                     numbers[bisect_right(starts, end_at) - 1],
-                    border if cut_to == pieces[-1][1] else _Border.NONE,
+                    border if cut_to == pieces[-1][1] else Border.NONE,
                 )
             )
     return units
@@ -271,7 +167,7 @@ def _sentence_spans(text: str, paragraph_ends: set[int]) -> Iterator[tuple[int, 
         start = end
 
 
-def _spoken(segments: Sequence[TimedText], ruler: _Ruler) -> list[_Unit]:
+def _spoken(segments: Sequence[TimedText], ruler: Ruler) -> list[Unit]:
     """The segments that hold text; one above the limit in pieces."""
     spoken = [replace(segment, text=text) for segment in segments if (text := " ".join(segment.text.split()))]
     units = []
@@ -280,26 +176,22 @@ def _spoken(segments: Sequence[TimedText], ruler: _Ruler) -> list[_Unit]:
         for start, end in ruler.cut(text):
             begin_s, end_s = (segment.start_s + length_s * at / len(text) for at in (start, end))
             if end < len(text):
-                units.append(ruler.unit(text[start:end], begin_s, end_s, _Border.NONE))
+                units.append(ruler.unit(text[start:end], begin_s, end_s, Border.NONE))
             else:
                 units.append(ruler.unit(text[start:] + " ", begin_s, segment.end_s, _spoken_border(segment, following)))
     return units
 
 
-def _spoken_border(segment: TimedText, following: TimedText | None) -> _Border:
+def _spoken_border(segment: TimedText, following: TimedText | None) -> Border:
     if not _ENDS_SENTENCE.search(segment.text):
-        return _Border.NONE
+        return Border.NONE
     pauses = following is None or following.start_s - segment.end_s >= PAUSE_S
-    return _Border.PARAGRAPH if pauses else _Border.SENTENCE
+    return Border.PARAGRAPH if pauses else Border.SENTENCE
 
 
-def _begin(group: Sequence[_Unit]) -> float:
+def _begin(group: Sequence[Unit]) -> float:
     return min(unit.begin for unit in group)
 
 
-def _end(group: Sequence[_Unit]) -> float:
+def _end(group: Sequence[Unit]) -> float:
     return max(unit.end for unit in group)
-
-
-def _text(group: Sequence[_Unit]) -> str:
-    return "".join(unit.text for unit in group).strip()

@@ -21,7 +21,7 @@ from service.embedded import free_port
 HERE = Path(__file__).parent
 RECORDING = HERE / "tides.ogg"
 DOCUMENT = HERE / "tides.pdf"
-QUESTION = "Why does high water come later every day?"
+QUESTION = "Why does the tide come later every day?"
 
 SCRIBELANE = str(Path(sys.executable).with_name("scribelane"))
 

@@ -32,7 +32,9 @@ class EmbeddingEngine:
         """
         import torch
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # a bar that moves in a log file says nothing
         torch.set_num_threads(threads)
         self.dimensions = spec.dimensions
         self.max_tokens = spec.max_tokens

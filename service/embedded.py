@@ -50,7 +50,9 @@ def start_postgres(supervisor: Supervisor, folder: Path) -> str:
         sockets.chmod(0o777)
     argv = [str(server.bin_path / "postgres"), "-D", str(server.pgdata), "-k", str(sockets), "-h", ""]
     # SIGINT is PostgreSQL's fast shutdown: open sessions are ended, nothing is lost.
-    supervisor.start(Program("postgres", argv, stop_signal=signal.SIGINT, grace_s=60, user=server.system_user))
+    fast = signal.SIGINT
+    program = Program("postgres", argv, stop_signal=fast, orphan_signal=fast, grace_s=60, user=server.system_user)
+    supervisor.start(program)
     url = f"postgresql://postgres@/postgres?host={quote(str(sockets))}"
     _await(supervisor, "postgres", lambda: _postgres_answers(url))
     return url
@@ -86,7 +88,8 @@ def start_valkey(supervisor: Supervisor, folder: Path) -> str:
     ]
     with open(os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write("\n".join(lines) + "\n")
-    supervisor.start(Program("valkey", [str(get_binary_path()), str(configuration.resolve())]))
+    argv = [str(get_binary_path()), str(configuration.resolve())]
+    supervisor.start(Program("valkey", argv, orphan_signal=signal.SIGTERM))
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     _await(supervisor, "valkey", lambda: _valkey_answers(url))
     return url

@@ -77,7 +77,6 @@ def _celery(
     own = {
         "SCRIBELANE_WORKER_ID": worker_id,
         "SCRIBELANE_QUEUES": ",".join(queues),
-        "REMAP_SIGTERM": "SIGQUIT",  # SIGTERM lets the chunk in work end, for as long as SCRIBELANE_DRAIN_S
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", environment.get("SCRIBELANE_THREADS", _cores())),
     }
     return Command(argv, {**own, **environment})

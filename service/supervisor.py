@@ -29,12 +29,16 @@ _LOG_KEEP_BYTES = 10 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run and how to end it: `stop_signal`, then SIGKILL after `grace_s`."""
+    """What to run and how to end it: `stop_signal`, then SIGKILL after `grace_s`.
+
+    `orphan_signal` is what the system sends it when the supervisor itself is killed (Linux only).
+    """
 
     name: str
     argv: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
+    orphan_signal: signal.Signals = signal.SIGKILL
     grace_s: float = 10.0
     user: str | None = None
     niceness: int = 0
@@ -124,17 +128,17 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 user=program.user,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops its children in order
-                preexec_fn=_prepare(program.stop_signal, program.niceness),
+                preexec_fn=_prepare(program.orphan_signal, program.niceness),
             )
 
 
-def _prepare(stop_signal: signal.Signals, niceness: int) -> Callable[[], None]:
+def _prepare(orphan_signal: signal.Signals, niceness: int) -> Callable[[], None]:
     """What the child does before it becomes the program."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def prepare() -> None:
         if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal))
+            libc.prctl(_PR_SET_PDEATHSIG, int(orphan_signal))
         if niceness:
             os.nice(niceness)
 

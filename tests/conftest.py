@@ -40,6 +40,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         url = start_postgres(supervisor, folder / "postgres")
         broker_url = start_valkey(supervisor, folder / "valkey")
         with psycopg.connect(url, autocommit=True) as connection:
+            # Nothing of it is to survive, so nothing waits for the disk; a test of what survives starts its own.
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+            connection.execute("SELECT pg_reload_conf()")
             connection.execute("CREATE DATABASE template")
         template_url = url.replace("/postgres?", "/template?")
         database = Database(template_url)

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery.signals import setup_logging, worker_init, worker_process_init, worker_process_shutdown, worker_shutdown
+from celery.platforms import set_pdeathsig
+from celery.signals import (
+    beat_embedded_init,
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutdown,
+)
 
 from core.broker import Limits, make_celery
 from core.logs import configure_logging
@@ -19,7 +27,7 @@ _settings = settings()
 
 app = make_celery(
     _settings.broker_url,
-    Limits(_settings.soft_time_limit_s, _settings.time_limit_s, _settings.drain_s),
+    Limits(_settings.soft_time_limit_s, _settings.time_limit_s),
 )
 app.conf.update(
     include=["workers.tasks"],
@@ -45,6 +53,11 @@ def _child_stops(**_: Any) -> None:
     from workers import runtime
 
     runtime.stop()
+
+
+@beat_embedded_init.connect
+def _clock_starts(**_: Any) -> None:
+    set_pdeathsig("SIGKILL")  # as Celery does for its pool: the clock does not outlive a killed worker
 
 
 @worker_init.connect

@@ -22,8 +22,12 @@ def make_loader(settings: Settings) -> Callable[[str, ModelKind], Engine]:
         if spec.fake:
             return FakeTranscriber(settings.fake_speed) if kind is ModelKind.WHISPER else FakeEmbedder()
         folder = locate(settings, spec)
+        # The worker sees its own GPU only (`service.processes` pins it), so whichever it is, here it is the first.
+        device = "cuda:0" if settings.device.startswith("cuda") else "cpu"
         threads = settings.threads or os.cpu_count() or 1
-        return _whisper(folder, settings, threads) if kind is ModelKind.WHISPER else _embedder(folder, spec, settings)
+        if kind is ModelKind.WHISPER:
+            return _whisper(folder, device, threads)
+        return _embedder(folder, spec, device, threads)
 
     return load
 
@@ -38,16 +42,16 @@ def locate(settings: Settings, spec: ModelSpec) -> Path:
     )
 
 
-def _whisper(folder: Path, settings: Settings, threads: int) -> Engine:
+def _whisper(folder: Path, device: str, threads: int) -> Engine:
     from models.whisper import WhisperEngine
 
-    return WhisperEngine(folder, device=settings.device, threads=threads)
+    return WhisperEngine(folder, device=device, threads=threads)
 
 
-def _embedder(folder: Path, spec: ModelSpec, settings: Settings) -> Engine:
+def _embedder(folder: Path, spec: ModelSpec, device: str, threads: int) -> Engine:
     from models.embedder import EmbeddingEngine
 
-    return EmbeddingEngine(folder, spec, device=settings.device, threads=settings.threads or os.cpu_count() or 1)
+    return EmbeddingEngine(folder, spec, device=device, threads=threads)
 
 
 def token_counter(settings: Settings, model: str) -> Callable[[str], int]:

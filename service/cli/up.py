@@ -21,6 +21,7 @@ import structlog
 
 from core.errors import Misconfigured
 from core.job import Tier
+from core.settings import settings
 from service import processes
 from service.cli.settings_of_client import KEY_FILE, URL_FILE
 from service.embedded import start_postgres, start_valkey
@@ -35,7 +36,6 @@ HOST = "127.0.0.1"
 
 _READY_S = 300.0
 _TEND_S = 0.5
-_DRAIN_GRACE_S = 120.0
 _BACKGROUND = 5
 """Niceness of what infers, so that the API and search stay quick on a machine that is fully busy."""
 
@@ -84,9 +84,8 @@ def _start(supervisor: Supervisor, data_dir: Path, port: int) -> None:
 
 
 def _run(supervisor: Supervisor, name: str, command: Command, *, niceness: int = 0) -> None:
-    supervisor.start(
-        Program(name, command.argv, command.environment, grace_s=_DRAIN_GRACE_S, niceness=niceness),
-    )
+    drain_s = settings().drain_s
+    supervisor.start(Program(name, command.argv, command.environment, grace_s=drain_s, niceness=niceness))
 
 
 def _servers(supervisor: Supervisor, data_dir: Path) -> dict[str, str]:

@@ -65,11 +65,18 @@ class Service:
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, **more)
 
     def worker(self, lane: str) -> dict[str, Any]:
-        """What `/v1/workers` says of the worker for a lane."""
-        with self.http() as http:
-            workers = http.get("/v1/workers").raise_for_status().json()["workers"]
-        found: list[dict[str, Any]] = [one for one in workers if lane in one["lanes"]]
-        return max(found, key=lambda one: str(one["last_seen"]))
+        """What `/v1/workers` says of the worker for a lane, as soon as it says anything."""
+        found: list[dict[str, Any]] = []
+
+        def listed() -> bool:
+            with self.http() as http:
+                answer = http.get("/v1/workers")
+            workers = answer.json()["workers"] if answer.status_code == 200 else []
+            found[:] = [one for one in workers if lane in one["lanes"]]
+            return bool(found)
+
+        eventually(listed, f"a worker for {lane} reports")
+        return found[0]
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)

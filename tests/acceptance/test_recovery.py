@@ -73,7 +73,7 @@ def test_an_input_that_kills_its_worker_each_time_fails_and_its_neighbour_comple
     assert ended.status == "failed"
     assert ended.error is not None
     assert ended.error["code"] == "chunk_crashed"
-    assert len(killed) == 3
+    assert len(killed) >= 3  # three ends of one chunk; its siblings may have been hit as well
     assert client.wait(client.transcribe(RECORDING, {"model": "fake"}).id).status == "completed"
 
 

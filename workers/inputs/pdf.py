@@ -2,7 +2,7 @@
 
 The prepare stage hands over a file that was uploaded or downloaded; `core.passages` cuts the pages into passages.
 Whatever is wrong with a file is said in words for the person who sent it: nothing here may fail the worker, for
-PDFs in the wild are broken in every way (pypdf raises ten kinds of errors on a public corpus of them).
+PDFs in the wild are broken in every way, and pypdf raises errors of many kinds on them, not only its own.
 """
 
 from __future__ import annotations

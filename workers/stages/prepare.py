@@ -7,7 +7,7 @@ A PDF: read page by page → cut passages → group them.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from core.store.completion import embed_chunks_for
 from core.store.results import Prepared
 from models.registry import ModelKind, find
 from workers.engines import token_counter
+from workers.inputs.pdf import PdfText
 from workers.lease import Lease
 from workers.stages.context import Context
 
@@ -82,16 +83,22 @@ def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepa
     groups: Sequence[Sequence[Passage]] = [
         passages[first : first + PASSAGES_PER_CHUNK] for first in range(0, len(passages), PASSAGES_PER_CHUNK)
     ]
-    warnings = []
-    if text.empty_pages:
-        message = f"{text.empty_pages} of {text.n_pages} pages hold no text, perhaps only images."
-        warnings.append({"code": "pages_without_text", "message": message})
     return Prepared(
         work=[{"passages": len(group)} for group in groups],
         pages=text.n_pages,
         texts=groups,
-        warnings=warnings,
+        warnings=list(_page_warnings(text)),
     )
+
+
+def _page_warnings(text: PdfText) -> Iterator[dict[str, str]]:
+    if text.failed_pages:
+        numbers = ", ".join(str(number) for number in text.failed_pages[:20])
+        yield {"code": "pages_unreadable", "message": f"Pages that could not be read: {numbers}."}
+    blank = text.empty_pages - len(text.failed_pages)
+    if blank:
+        message = f"{blank} of {text.n_pages} pages hold no text, perhaps only images."
+        yield {"code": "pages_without_text", "message": message}
 
 
 _SPECIAL_TOKENS = 2  # the model's own start and end mark count towards its limit

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.passages import CHARS_PER_TOKEN, LONGEST_S, Page, Passage, TimedText, from_pages, from_segments
+from core.packing import CHARS_PER_TOKEN
+from core.passages import LONGEST_S, Page, Passage, TimedText, from_pages, from_segments
 
 NO_LIMIT = 10_000
 

@@ -1,0 +1,112 @@
+"""What is old goes: jobs past their retention, audio that nobody will work again, workers that died."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from core.errors import Internal, MediaUnreadable, NotFound
+from core.store import completion, jobs
+from core.store.accounts import Account
+from core.store.blobs import Blobs, chunk_key, input_key
+from core.store.session import Database
+from tests.integration import work
+from workers.clean import Cleaned, clean
+
+SILENCE_S = 15.0
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+def with_blobs(database: Database, account: Account, blobs: Blobs) -> UUID:
+    """A job with its media and the audio of one chunk."""
+    job_id = work.submit(database, account)
+    blobs.put(input_key(job_id), b"media")
+    blobs.put(chunk_key(job_id, 0), b"audio")
+    return job_id
+
+
+def kept(blobs: Blobs, key: str) -> bool:
+    try:
+        blobs.get(key)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def fail(database: Database, job_id: UUID, error: Internal | MediaUnreadable) -> None:
+    with database.transaction() as connection:
+        completion.fail(connection, work.claim_one(database, job_id), error, max_failures=1)
+
+
+def test_a_clean_service_stays_as_it_is(database: Database, account: Account, blobs: Blobs) -> None:
+    job_id = with_blobs(database, account, blobs)
+
+    assert clean(database, blobs, worker_silence_s=SILENCE_S) == Cleaned(0, 0, 0)
+    assert kept(blobs, input_key(job_id))
+    assert kept(blobs, chunk_key(job_id, 0))
+
+
+def test_an_expired_job_goes_with_its_media(database: Database, account: Account, blobs: Blobs) -> None:
+    gone, stays = with_blobs(database, account, blobs), with_blobs(database, account, blobs)
+    work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second' WHERE id = :id", id=gone)
+
+    assert clean(database, blobs, worker_silence_s=SILENCE_S).expired_jobs == 1
+
+    assert not kept(blobs, input_key(gone))
+    assert kept(blobs, input_key(stays))
+    with pytest.raises(NotFound):
+        work.job(database, gone)
+
+
+def test_the_chunk_audio_of_a_completed_job_goes_once_and_its_media_stays(
+    database: Database, account: Account, blobs: Blobs
+) -> None:
+    job_id = with_blobs(database, account, blobs)
+    work.finish(database, job_id)
+
+    assert [clean(database, blobs, worker_silence_s=SILENCE_S).chunk_blobs for _ in range(2)] == [1, 0]
+    assert (kept(blobs, chunk_key(job_id, 0)), kept(blobs, input_key(job_id))) == (False, True)
+
+
+def test_the_chunk_audio_of_a_cancelled_job_goes(database: Database, account: Account, blobs: Blobs) -> None:
+    job_id = with_blobs(database, account, blobs)
+    with database.transaction() as connection:
+        jobs.cancel(connection, job_id, account.id)
+
+    assert clean(database, blobs, worker_silence_s=SILENCE_S).chunk_blobs == 1
+
+
+@pytest.mark.parametrize(("error", "erased"), [(MediaUnreadable(), 1), (Internal(), 0)])
+def test_the_chunk_audio_of_a_failed_job_stays_where_another_try_may_help(
+    database: Database, account: Account, blobs: Blobs, error: Internal | MediaUnreadable, erased: int
+) -> None:
+    job_id = with_blobs(database, account, blobs)
+    fail(database, job_id, error)
+
+    assert clean(database, blobs, worker_silence_s=SILENCE_S).chunk_blobs == erased
+
+
+def test_the_records_of_silent_workers_go(database: Database, blobs: Blobs) -> None:
+    work.report_worker(database, "express", worker_id="dead/0")
+    work.execute(database, "UPDATE workers SET last_seen = now() - interval '1 minute'")
+    work.report_worker(database, "express", worker_id="alive/0")
+
+    assert clean(database, blobs, worker_silence_s=SILENCE_S).silent_workers == 1
+    assert [row.id for row in work.execute(database, "SELECT id FROM workers")] == ["alive/0"]
+
+
+def test_two_cleaners_at_once_do_not_disturb_each_other(database: Database, account: Account, blobs: Blobs) -> None:
+    for _ in range(20):
+        with_blobs(database, account, blobs)
+    work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second'")
+
+    answers = work.together(4, *[lambda: clean(database, blobs, worker_silence_s=SILENCE_S)] * 4)
+
+    assert [answer for answer in answers if not isinstance(answer, Cleaned)] == []
+    assert work.execute(database, "SELECT count(*) FROM jobs")[0][0] == 0

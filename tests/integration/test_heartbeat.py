@@ -1,0 +1,169 @@
+"""A worker's lease is renewed while its stage moves on, and only then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from uuid import UUID
+
+import pytest
+
+from core.errors import LeaseLost
+from core.store import jobs
+from core.store.accounts import Account
+from core.store.chunks import Claim
+from core.store.session import Database
+from core.store.workers import WorkerRecord
+from tests.integration import work
+from workers.lease import Heartbeat, Lease, Pace
+
+QUICK = Pace(heartbeat_s=0.02, lease_s=60, stall_s=60)
+
+
+def until(true: Callable[[], object], within_s: float = 10) -> None:
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, "this did not come to be"
+        time.sleep(0.01)
+
+
+def describe(claim: Claim | None) -> WorkerRecord:
+    return WorkerRecord("w/0", "host", 1, "cpu", ("express",), ("base",), claim.chunk_id if claim else None)
+
+
+@contextmanager
+def beating(database: Database, pace: Pace = QUICK) -> Iterator[Heartbeat]:
+    heartbeat = Heartbeat(database, pace, describe)
+    try:
+        yield heartbeat
+    finally:
+        heartbeat.stop()
+
+
+@pytest.fixture
+def claimed(database: Database, account: Account) -> Claim:
+    return work.claim_one(database, work.submit(database, account), lease_s=1)
+
+
+def lease_until(database: Database) -> datetime:
+    (row,) = work.execute(database, "SELECT lease_until FROM chunks")
+    found: datetime = row.lease_until
+    return found
+
+
+def last_seen(database: Database) -> datetime | None:
+    rows = work.execute(database, "SELECT last_seen FROM workers")
+    return rows[0].last_seen if rows else None
+
+
+def current_chunk(database: Database) -> UUID | None:
+    rows = work.execute(database, "SELECT current_chunk FROM workers")
+    return rows[0].current_chunk if rows else None
+
+
+def lost(lease: Lease) -> bool:
+    try:
+        lease.progress()
+    except LeaseLost:
+        return True
+    return False
+
+
+def renewed(database: Database, times: int = 2) -> None:
+    """Wait until the lease was renewed so often."""
+    for _ in range(times):
+        before = lease_until(database)
+        until(lambda: lease_until(database) > before)  # noqa: B023
+
+
+def test_a_worker_reports_itself_again_and_again(database: Database) -> None:
+    with beating(database):
+        until(lambda: last_seen(database) is not None)
+        first = last_seen(database)
+        until(lambda: last_seen(database) != first)
+
+
+def test_a_worker_says_which_chunk_it_works_and_when_it_is_done(database: Database, claimed: Claim) -> None:
+    with beating(database) as heartbeat:
+        with heartbeat.keep(claimed):
+            until(lambda: current_chunk(database) == claimed.chunk_id)
+        until(lambda: current_chunk(database) is None)
+
+
+def test_a_lease_is_renewed_while_its_stage_moves_on(database: Database, claimed: Claim) -> None:
+    with beating(database) as heartbeat, heartbeat.keep(claimed) as lease:
+        renewed(database, times=3)
+        lease.progress()
+
+
+def test_a_lease_is_not_renewed_after_its_stage_stalled(database: Database, claimed: Claim) -> None:
+    with beating(database, Pace(0.02, 60, stall_s=0.1)) as heartbeat, heartbeat.keep(claimed) as lease:
+        until(lambda: time.monotonic() - lease.advanced_at > 0.15)
+        at_stall, seen = lease_until(database), last_seen(database)
+        until(lambda: last_seen(database) != seen)  # the worker lives on, the lease does not
+        assert lease_until(database) == at_stall
+
+        lease.progress()
+        until(lambda: lease_until(database) > at_stall)
+
+
+def test_a_lease_is_not_renewed_after_its_chunk_is_done(database: Database, claimed: Claim) -> None:
+    with beating(database) as heartbeat:
+        with heartbeat.keep(claimed):
+            renewed(database, times=1)
+        until(lambda: current_chunk(database) is None)
+        at_end, seen = lease_until(database), last_seen(database)
+        until(lambda: last_seen(database) != seen)
+
+    assert lease_until(database) == at_end
+
+
+def test_a_stage_learns_at_its_next_step_that_its_job_was_cancelled(
+    database: Database, account: Account, claimed: Claim
+) -> None:
+    with beating(database) as heartbeat, heartbeat.keep(claimed) as lease:
+        with database.transaction() as connection:
+            jobs.cancel(connection, claimed.job_id, account.id)
+
+        until(lambda: lost(lease))
+
+
+def test_a_stage_learns_at_its_next_step_that_another_attempt_took_over(database: Database, claimed: Claim) -> None:
+    with beating(database) as heartbeat, heartbeat.keep(claimed) as lease:
+        work.execute(database, "UPDATE chunks SET attempt = attempt + 1")
+
+        until(lambda: lost(lease))
+
+
+def test_a_lost_lease_does_not_spoil_the_next_one(database: Database, account: Account, claimed: Claim) -> None:
+    with beating(database) as heartbeat:
+        with heartbeat.keep(claimed) as lease:
+            work.execute(database, "DELETE FROM jobs")
+            until(lambda: lost(lease))
+        fresh = work.claim_one(database, work.submit(database, account))
+        with heartbeat.keep(fresh) as lease:
+            renewed(database)
+            lease.progress()
+
+
+def test_a_heart_beats_on_after_the_database_was_away(database: Database, claimed: Claim) -> None:
+    with beating(database) as heartbeat, heartbeat.keep(claimed) as lease:
+        renewed(database, times=1)
+        work.execute(database, "ALTER TABLE workers RENAME TO mislaid")
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        work.execute(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        work.execute(database, "ALTER TABLE mislaid RENAME TO workers")
+
+        renewed(database)
+        lease.progress()
+
+
+def test_a_stopped_heart_is_silent(database: Database) -> None:
+    with beating(database):
+        until(lambda: last_seen(database) is not None)
+
+    at_stop = last_seen(database)
+    with beating(database, Pace(60, 60, 60)):
+        until(lambda: last_seen(database) != at_stop)

@@ -1,0 +1,91 @@
+"""The chunks of workers that went silent go on elsewhere, but not for ever."""
+
+from __future__ import annotations
+
+from core.job import JobStatus
+from core.store import jobs
+from core.store.accounts import Account
+from core.store.session import Database
+from tests.integration import work
+from workers.rescue import rescue
+
+
+def lose(database: Database) -> None:
+    """Every lease runs out."""
+    work.execute(database, "UPDATE chunks SET lease_until = now() - interval '1 second' WHERE status = 'running'")
+
+
+def test_a_chunk_whose_lease_ran_out_waits_again(database: Database, account: Account) -> None:
+    job_id = work.submit(database, account)
+    work.claim_one(database, job_id)
+    lose(database)
+
+    assert rescue(database, max_failures=3) == 1
+
+    (row,) = work.chunk_rows(database, job_id)
+    assert (row.status, row.failures, row.lease_until) == ("queued", 1, None)
+    assert work.job(database, job_id).status is JobStatus.PROCESSING
+
+
+def test_a_chunk_with_a_lease_is_left_alone(database: Database, account: Account) -> None:
+    job_id = work.submit(database, account)
+    work.claim_one(database, job_id)
+
+    assert rescue(database, max_failures=3) == 0
+    assert work.chunk_rows(database, job_id)[0].status == "running"
+
+
+def test_a_poison_chunk_fails_its_job_in_the_end(database: Database, account: Account) -> None:
+    job_id = work.submit(database, account)
+    for _ in range(3):
+        work.claim_one(database, job_id)
+        lose(database)
+        rescue(database, max_failures=3)
+
+    failed = work.job(database, job_id)
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (JobStatus.FAILED, "chunk_crashed")
+
+
+def test_a_rescued_job_completes(database: Database, account: Account) -> None:
+    job_id = work.submit(database, account)
+    work.prepare(database, job_id, 3)
+    work.claim_one(database, job_id)
+    lose(database)
+    rescue(database, max_failures=3)
+
+    assert work.finish(database, job_id).status is JobStatus.COMPLETED
+    assert work.execute(database, "SELECT count(*) FROM segments")[0][0] == 3
+
+
+def test_a_replaced_process_gives_back_what_its_predecessor_held_and_nothing_else(
+    database: Database, account: Account
+) -> None:
+    held, other = work.submit(database, account), work.submit(database, account)
+    work.claim_one(database, held, worker_id="w/0")
+    work.claim_one(database, other, worker_id="w/1")
+
+    assert rescue(database, max_failures=3, worker_id="w/0") == 1
+
+    statuses = [work.chunk_rows(database, job_id)[0].status for job_id in (held, other)]
+    assert statuses == ["queued", "running"]
+
+
+def test_rescuers_at_once_charge_a_crash_once(database: Database, account: Account) -> None:
+    job_id = work.submit(database, account)
+    work.claim_one(database, job_id)
+    lose(database)
+
+    work.together(6, *[lambda: rescue(database, max_failures=3)] * 6)
+
+    assert [row.failures for row in work.chunk_rows(database, job_id)] == [1]
+
+
+def test_a_crash_in_a_cancelled_job_is_nobodys_business(database: Database, account: Account) -> None:
+    job_id = work.submit(database, account)
+    work.claim_one(database, job_id)
+    with database.transaction() as connection:
+        jobs.cancel(connection, job_id, account.id)
+
+    assert rescue(database, max_failures=1) == 0
+    assert work.job(database, job_id).status is JobStatus.CANCELLED

@@ -1,0 +1,159 @@
+"""Jobs and chunks for the tests of the store: submitted, claimed, worked and looked at in one line each."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from core.job import JobKind, Lane, Stage, Tier
+from core.passages import Passage
+from core.store import accounts, chunks, completion, jobs, workers
+from core.store.accounts import Account
+from core.store.chunks import Claim
+from core.store.jobs import Job, JobInput, NewJob
+from core.store.results import Assembled, Embedded, Prepared, Result, Transcribed
+from core.store.session import Database
+from core.store.tables import chunks as chunk_table
+from core.store.workers import WorkerRecord
+from core.transcript import TranscriptSegment
+
+MODEL = "fake"
+VECTOR = [1.0, 0.0, 0.0]
+
+
+def open_account(database: Database, name: str, tier: Tier = Tier.PRO, *, operator: bool = False) -> Account:
+    with database.transaction() as connection:
+        return accounts.create(connection, name, tier, operator=operator)
+
+
+def submit(
+    database: Database,
+    account: Account,
+    kind: JobKind = JobKind.TRANSCRIPTION,
+    *,
+    index: bool = True,
+    lane: Lane = Lane.EXPRESS,
+    retention_days: float = 30,
+) -> UUID:
+    """An accepted job with its one `prepare` chunk."""
+    options: dict[str, Any] = {"model": MODEL}
+    if kind is JobKind.TRANSCRIPTION:
+        options["index"] = index
+    job_id = uuid.uuid4()
+    received = JobInput("upload", "talk.wav", bytes=3)
+    new = NewJob(job_id, account.id, kind, lane, account.tier, received, options, {}, retention_days)
+    with database.transaction() as connection:
+        jobs.insert(connection, new)
+    return job_id
+
+
+def job(database: Database, job_id: UUID) -> Job:
+    with database.transaction() as connection:
+        return jobs.get(connection, job_id)
+
+
+def chunk_rows(database: Database, job_id: UUID, stage: Stage | None = None) -> Sequence[Row[Any]]:
+    """The chunks of a job, or of one of its stages, in order."""
+    query = sa.select(chunk_table).where(chunk_table.c.job_id == job_id).order_by(chunk_table.c.ordinal)
+    if stage is not None:
+        query = query.where(chunk_table.c.stage == stage)
+    with database.transaction() as connection:
+        return connection.execute(query).all()
+
+
+def queued(database: Database, job_id: UUID) -> list[UUID]:
+    return [row.id for row in chunk_rows(database, job_id) if row.status == "queued"]
+
+
+def execute(database: Database, statement: str, **values: Any) -> Sequence[Row[Any]]:
+    """Reach into the database where no function of the service does: to let time pass, or to break a rule."""
+    with database.transaction() as connection:
+        result = connection.execute(sa.text(statement), values)
+        return result.all() if result.returns_rows else []
+
+
+def claim(database: Database, chunk_id: UUID, worker_id: str = "w/0", lease_s: float = 60) -> Claim | None:
+    with database.transaction() as connection:
+        return chunks.claim(connection, chunk_id, worker_id=worker_id, lease_s=lease_s)
+
+
+def claim_one(database: Database, job_id: UUID, worker_id: str = "w/0", lease_s: float = 60) -> Claim:
+    """The first chunk that waits, made claimable at once and claimed."""
+    execute(database, "UPDATE chunks SET available_at = now() WHERE job_id = :job", job=job_id)
+    claimed = claim(database, queued(database, job_id)[0], worker_id, lease_s)
+    assert claimed is not None
+    return claimed
+
+
+def segment(ordinal: int = 0) -> TranscriptSegment:
+    return TranscriptSegment(ordinal * 60.0, ordinal * 60.0 + 5, f"Words of part {ordinal}.")
+
+
+def passage(text: str, page: int | None = None) -> Passage:
+    return Passage(text, page, page, None if page else 0.0, None if page else 5.0)
+
+
+def prepared(n_chunks: int, kind: JobKind = JobKind.TRANSCRIPTION, *, index: bool = True) -> Prepared:
+    """What `prepare` answers for an input of so many chunks, each of one segment or one passage."""
+    work = [{"n": n} for n in range(n_chunks)]
+    if kind is JobKind.DOCUMENT:
+        return Prepared(work, pages=n_chunks, texts=[[passage(f"Page {n}.", n + 1)] for n in range(n_chunks)])
+    return Prepared(work, duration_s=60.0 * n_chunks, later_chunks=completion.embed_chunks_for(n_chunks) * index)
+
+
+def result_of(claimed: Claim, n_chunks: int = 1) -> Result:
+    """What a worker would answer for this chunk; `n_chunks` is what `prepare` finds."""
+    match claimed.stage:
+        case Stage.PREPARE:
+            return prepared(n_chunks, claimed.kind, index=claimed.options.get("index", True))
+        case Stage.TRANSCRIBE:
+            return Transcribed([segment(claimed.ordinal)], "en", 0.9, 5.0)
+        case Stage.EMBED:
+            page = claimed.ordinal + 1 if claimed.kind is JobKind.DOCUMENT else None
+            return Embedded([passage(f"Page {claimed.ordinal}.", page)], [VECTOR], MODEL)
+        case Stage.ASSEMBLE:
+            return Assembled()
+
+
+def complete(database: Database, claimed: Claim, result: Result | None = None, *, compute_s: float = 0.5) -> None:
+    with database.transaction() as connection:
+        completion.complete(connection, claimed, result or result_of(claimed), compute_s=compute_s)
+
+
+def prepare(database: Database, job_id: UUID, n_chunks: int) -> list[UUID]:
+    """Work the job's `prepare` chunk; returns the ids of the chunks that it opened."""
+    claimed = claim_one(database, job_id)
+    complete(database, claimed, result_of(claimed, n_chunks))
+    return queued(database, job_id)
+
+
+def finish(database: Database, job_id: UUID, n_chunks: int = 1) -> Job:
+    """Work a job to its end, one chunk after the other."""
+    while queued(database, job_id):
+        claimed = claim_one(database, job_id)
+        complete(database, claimed, result_of(claimed, n_chunks))
+    return job(database, job_id)
+
+
+def report_worker(database: Database, *lanes: str, worker_id: str = "w/0", current_chunk: UUID | None = None) -> None:
+    with database.transaction() as connection:
+        workers.report(connection, WorkerRecord(worker_id, "host", 1, "cpu", lanes, (), current_chunk))
+
+
+def together(n_threads: int, *calls: Any) -> list[Any]:
+    """Run calls from several threads at once; their answers in order, an exception as itself."""
+
+    def answer(call: Any) -> Any:
+        try:
+            return call()
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(n_threads) as threads:
+        return list(threads.map(answer, calls))

@@ -1,0 +1,76 @@
+"""Settings come from `SCRIBELANE_*`, are checked at the start, and cannot change afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from core.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SCRIBELANE_")]:
+        monkeypatch.delenv(name)
+
+
+def test_a_variable_sets_the_field_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIBELANE_LEASE_S", "12.5")
+
+    assert Settings().lease_s == 12.5
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIBELANE_UPLOAD_MAX_BYTES", "")
+
+    assert Settings().upload_max_bytes == Settings.model_fields["upload_max_bytes"].default
+
+
+def test_a_variable_of_no_setting_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIBELANE_NO_SUCH_THING", "1")
+
+    assert not hasattr(Settings(), "no_such_thing")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LEASE_S", "0"),
+        ("LEASE_S", "soon"),
+        ("MAX_FAILURES", "0"),
+        ("CHUNK_AUDIO_S", "29"),
+        ("CHUNK_AUDIO_S", "601"),
+        ("UPLOAD_MAX_BYTES", "-1"),
+        ("FAKE_SPEED", "-0.1"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_field(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"SCRIBELANE_{name}", value)
+
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()
+
+
+def test_settings_cannot_be_changed_after_the_start() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().lease_s = 1  # type: ignore[misc]
+
+
+def test_every_number_says_its_unit_or_counts_something() -> None:
+    numbers = [name for name, field in Settings.model_fields.items() if field.annotation in (int, float)]
+    counted = {"pdf_max_pages", "max_failures", "threads", "fake_speed", "retention_days"}
+
+    assert [name for name in numbers if not re.search(r"_(s|bytes)$", name) and name not in counted] == []
+
+
+def test_the_defaults_fit_together() -> None:
+    own = Settings()
+
+    assert own.heartbeat_s * 3 < own.lease_s  # a lease survives two lost heartbeats
+    assert own.soft_time_limit_s < own.time_limit_s < 900  # the broker's visibility timeout
+    assert own.stall_s < own.soft_time_limit_s

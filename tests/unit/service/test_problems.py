@@ -1,0 +1,127 @@
+"""Every error leaves the API as a problem document with a stable code, and tells nothing that is not meant for clients."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from obstore.exceptions import BaseError as BlobError
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from core import errors
+from core.errors import RequestError
+from service import problems
+
+REFUSALS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, RequestError)]
+EXPECTED = {
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "conflict": 409,
+    "upload_too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid_request": 422,
+    "unknown_model": 422,
+    "empty_upload": 422,
+    "unavailable": 503,
+    "search_unavailable": 503,
+}
+
+
+class Body(BaseModel):
+    number: int
+
+
+def answering(error: Exception) -> TestClient:
+    """An API whose one route fails in this way."""
+    app = FastAPI()
+    problems.install(app)
+
+    @app.get("/fails")
+    def fails() -> None:
+        raise error
+
+    @app.post("/takes")
+    def takes(body: Body) -> int:
+        return body.number
+
+    return TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REFUSALS if kind is not RequestError])
+def test_every_refusal_has_its_status_and_its_code(kind: type[RequestError]) -> None:
+    answer = answering(kind("Because.")).get("/fails")
+
+    assert answer.status_code == EXPECTED[kind.code]
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": answer.json()["title"],
+        "status": answer.status_code,
+        "detail": "Because.",
+        "code": kind.code,
+    }
+
+
+def test_a_missing_key_is_asked_for() -> None:
+    assert answering(errors.Unauthorized()).get("/fails").headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_an_absent_part_says_when_to_try_again() -> None:
+    assert int(answering(errors.Unavailable()).get("/fails").headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OperationalError("SELECT secret", {}, Exception("no connection")), PoolTimeout("busy"), BlobError("disk full")],
+)
+def test_a_store_that_is_away_is_a_503_without_details(error: Exception) -> None:
+    answer = answering(error).get("/fails")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert "secret" not in answer.text
+
+
+def test_a_fault_of_ours_is_a_500_without_details() -> None:
+    answer = answering(KeyError("password=hunter2")).get("/fails")
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "hunter2" not in answer.text
+
+
+def test_a_path_that_is_not_there_is_a_problem_too() -> None:
+    answer = answering(KeyError()).get("/nowhere")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_method_that_is_not_there_is_a_problem_too() -> None:
+    answer = answering(KeyError()).delete("/fails")
+
+    assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+
+
+def test_a_body_of_the_wrong_form_names_the_field_without_echoing_it() -> None:
+    answer = answering(KeyError()).post("/takes", json={"number": "my secret"})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert "number" in answer.json()["detail"]
+    assert "my secret" not in answer.text
+
+
+def test_a_body_that_is_no_json_is_refused() -> None:
+    answer = answering(KeyError()).post("/takes", content=b"{", headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+def test_a_route_lists_the_errors_that_it_answers_with() -> None:
+    listed = problems.responses(errors.NotFound, errors.SearchUnavailable)
+
+    assert set(listed) == {401, 404, 503}

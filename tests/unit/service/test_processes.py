@@ -1,0 +1,132 @@
+"""The command lines of a deployment: which queues a worker takes from, and which device it is shown."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+from core.broker import INFERENCE_QUEUES, IO_QUEUES
+from core.errors import Misconfigured
+from service import processes
+from service.processes import Command
+
+LANES = ["express", "standard", "batch"]
+
+
+@pytest.fixture(autouse=True)
+def _all_gpus_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def option(command: Command, name: str) -> str:
+    return command.argv[list(command.argv).index(name) + 1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        processes.api("127.0.0.1", 8000),
+        processes.inference_worker("cpu", LANES),
+        processes.io_worker(),
+        processes.query_worker(),
+        processes.beat(),
+    ],
+)
+def test_every_process_runs_on_this_interpreter_from_a_module_that_is_there(command: Command) -> None:
+    assert list(command.argv[:2]) == [sys.executable, "-m"]
+    assert importlib.import_module(command.argv[2])
+
+
+def test_the_api_listens_where_it_is_told() -> None:
+    command = processes.api("0.0.0.0", 8123)
+
+    assert (option(command, "--host"), option(command, "--port")) == ("0.0.0.0", "8123")
+
+
+@pytest.mark.parametrize("asked", [LANES, ["batch", "express", "standard"], ["standard", "batch", "express"]])
+def test_lanes_are_taken_by_their_urgency_in_whatever_order_they_are_asked_for(asked: list[str]) -> None:
+    assert option(processes.inference_worker("cpu", asked), "--queues") == "express,standard,batch"
+
+
+def test_a_worker_may_take_one_lane_alone() -> None:
+    assert option(processes.inference_worker("cpu", ["batch"]), "--queues") == "batch"
+
+
+@pytest.mark.parametrize("lanes", [["fast"], ["express", "io.express"], ["control"], []])
+def test_a_lane_that_is_none_is_refused_with_the_names_that_there_are(lanes: list[str]) -> None:
+    with pytest.raises(Misconfigured, match="express, standard, batch"):
+        processes.inference_worker("cpu", lanes)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:", "cuda:x", "cuda:-1", "mps", "", "cpu:0", "cuda:1.5"])
+def test_a_device_that_is_none_is_refused(device: str) -> None:
+    with pytest.raises(Misconfigured, match="No device"):
+        processes.inference_worker(device, LANES)
+
+
+def test_a_worker_knows_the_queues_that_it_takes_from_and_who_it_is() -> None:
+    command = processes.inference_worker("cpu", ["express"])
+
+    assert command.environment["SCRIBELANE_QUEUES"] == option(command, "--queues") == "express"
+    assert command.environment["SCRIBELANE_WORKER_ID"] == option(command, "--hostname")
+
+
+def test_no_two_workers_have_one_name() -> None:
+    names = {option(processes.inference_worker("cpu", LANES), "--hostname") for _ in range(20)}
+
+    assert len(names) == 20
+
+
+def test_a_cpu_worker_is_shown_no_gpu() -> None:
+    environment = processes.inference_worker("cpu", LANES).environment
+
+    assert (environment["SCRIBELANE_DEVICE"], environment["CUDA_VISIBLE_DEVICES"]) == ("cpu", "")
+
+
+def test_a_gpu_worker_is_shown_its_own_gpu_alone() -> None:
+    assert processes.inference_worker("cuda:1", LANES).environment["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_where_some_gpus_are_shown_a_worker_gets_the_nth_of_those(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-ab12")
+
+    assert processes.inference_worker("cuda:1", LANES).environment["CUDA_VISIBLE_DEVICES"] == "GPU-ab12"
+
+
+@pytest.mark.parametrize("shown", ["3,5", ""])
+def test_a_gpu_beyond_those_that_are_shown_is_refused(monkeypatch: pytest.MonkeyPatch, shown: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+
+    with pytest.raises(Misconfigured, match="CUDA_VISIBLE_DEVICES"):
+        processes.inference_worker("cuda:2", LANES)
+
+
+def test_the_io_worker_takes_the_io_lanes_and_no_gpu() -> None:
+    command = processes.io_worker()
+
+    assert option(command, "--queues") == ",".join(IO_QUEUES)
+    assert command.environment["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_the_query_worker_takes_queries_on_one_thread_of_the_cpu() -> None:
+    command = processes.query_worker()
+
+    assert option(command, "--queues") == "query"
+    assert command.environment["OMP_NUM_THREADS"] == "1"
+
+
+def test_every_queue_has_a_process_that_takes_from_it() -> None:
+    commands = [processes.inference_worker("cpu", LANES), processes.io_worker(), processes.query_worker()]
+    taken = {queue for command in [*commands, processes.beat()] for queue in option(command, "--queues").split(",")}
+
+    assert taken == {*INFERENCE_QUEUES, *IO_QUEUES, "query", "control"}
+
+
+def test_a_gpu_worker_infers_in_one_process() -> None:
+    assert option(processes.inference_worker("cuda:0", LANES), "--concurrency") == "1"
+
+
+def test_a_stopping_worker_finishes_its_chunk() -> None:
+    assert processes.inference_worker("cpu", LANES).environment["REMAP_SIGTERM"] == "SIGQUIT"

@@ -1,0 +1,189 @@
+"""An upload is read as it arrives: in pieces of any size, in any order of fields, and within its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+from hypothesis import given
+from hypothesis import strategies as st
+from python_multipart.exceptions import MultipartParseError
+
+from core.errors import InvalidRequest, UploadTooLarge
+from service.upload import _clean_name, _Form
+
+BOUNDARY = "b0undary"
+LIMIT = 1_000_000  # what the fixture `settings` accepts
+
+
+def part(name: str, content: bytes, filename: str | None = None) -> bytes:
+    shown = f'form-data; name="{name}"' + (f'; filename="{filename}"' if filename is not None else "")
+    return f"--{BOUNDARY}\r\nContent-Disposition: {shown}\r\n\r\n".encode() + content + b"\r\n"
+
+
+def form(*parts: bytes) -> bytes:
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+
+
+def read(body: bytes, *, piece: int = 1 << 16, limit: int = LIMIT) -> tuple[_Form, bytes]:
+    """The form and its file's content, after the body came in pieces of that many bytes."""
+    received = _Form(BOUNDARY.encode(), limit)
+    for start in range(0, len(body), piece):
+        received.feed(body[start : start + piece])
+    received.finish()
+    return received, b"".join(received.file_pieces)
+
+
+def post(api: TestClient, body: bytes | Iterator[bytes], content_type: str | None = None) -> Response:
+    content_type = content_type or f"multipart/form-data; boundary={BOUNDARY}"
+    return api.post("/v1/transcriptions", content=body, headers={"Content-Type": content_type})
+
+
+def stored_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7, 64, 1 << 16])
+def test_a_form_is_the_same_in_pieces_of_any_size(piece: int) -> None:
+    body = form(part("task", b"translate"), part("file", b"\r\n--b0und\r\n\x00\xff", "a.wav"), part("lane", b"batch"))
+
+    received, content = read(body, piece=piece)
+
+    assert received.fields == {"task": "translate", "lane": "batch"}
+    assert (received.file_name, content) == ("a.wav", b"\r\n--b0und\r\n\x00\xff")
+
+
+@given(content=st.binary(max_size=300), piece=st.integers(1, 40))
+def test_any_content_arrives_as_it_was_sent(content: bytes, piece: int) -> None:
+    received, arrived = read(form(part("file", content, "a.wav")), piece=piece)
+
+    assert arrived == content
+    assert received.file_bytes == len(content)
+
+
+def test_a_second_file_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="one file"):
+        read(form(part("file", b"1", "a.wav"), part("file", b"2", "b.wav")))
+
+
+def test_a_file_of_exactly_the_limit_is_taken() -> None:
+    assert read(form(part("file", b"x" * 100, "a.wav")), limit=100)[0].file_bytes == 100
+
+
+@pytest.mark.parametrize("piece", [1, 1 << 16])
+def test_a_file_one_byte_over_the_limit_is_refused(piece: int) -> None:
+    with pytest.raises(UploadTooLarge):
+        read(form(part("file", b"x" * 101, "a.wav")), limit=100, piece=piece)
+
+
+def test_fields_without_end_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="too long"):
+        read(form(part("prompt", b"x" * 70_000), part("file", b"1", "a.wav")))
+
+
+def test_many_small_fields_count_together() -> None:
+    with pytest.raises(InvalidRequest, match="too long"):
+        read(form(*(part(f"field{n}", b"x" * 1000) for n in range(100))))
+
+
+def test_headers_without_end_are_refused() -> None:
+    with pytest.raises((InvalidRequest, MultipartParseError)):
+        read(form(part("file", b"1", "a" * 200_000)))
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\ada\\talk.mp3", "talk.mp3"),
+        ("a\x00b.wav", "ab.wav"),
+        ("Übung – 日本語.m4a", "Übung – 日本語.m4a"),
+        ("  talk.wav ", "talk.wav"),
+        ("x" * 500, "x" * 200),
+    ],
+)
+def test_a_name_is_kept_without_folders_and_control_characters(sent: str, kept: str) -> None:
+    received, _ = read(form(part("file", b"1", sent)))
+
+    assert _clean_name(received) == kept
+
+
+@pytest.mark.parametrize("sent", ["", " ", "..", ".", "/", "../", "a/..", "\x07"])
+def test_a_name_of_which_nothing_is_left_is_refused(sent: str) -> None:
+    received, _ = read(form(part("file", b"1", sent)))
+
+    with pytest.raises(InvalidRequest, match="no name"):
+        _clean_name(received)
+
+
+def test_a_name_may_be_sent_in_the_encoded_form_of_rfc_5987() -> None:
+    body = form(part("file", b"1", "x").replace(b'filename="x"', b"filename*=utf-8''%C3%9Cbung.wav"))
+
+    assert read(body)[0].file_name == "Übung.wav"
+
+
+@pytest.mark.parametrize("charset", ["idna", "punycode", "undefined", "a\x00b", "no-such-charset"])
+def test_a_name_in_a_charset_that_cannot_be_read_is_refused_or_read_as_it_stands(charset: str) -> None:
+    body = form(part("file", b"1", "x").replace(b'filename="x"', f"filename*={charset}''%ffx".encode()))
+
+    try:
+        assert read(body)[0].file_name is not None
+    except InvalidRequest as refusal:
+        assert refusal.message
+
+
+def test_options_may_stand_before_and_after_the_file(api: TestClient) -> None:
+    answer = post(api, form(part("task", b"translate"), part("file", b"RIFF", "a.wav"), part("lane", b"batch")))
+
+    assert answer.status_code == 202
+    assert (answer.json()["options"]["task"], answer.json()["lane"]) == ("translate", "batch")
+
+
+def test_a_file_of_exactly_the_limit_becomes_a_job(api: TestClient) -> None:
+    assert post(api, form(part("file", b"x" * LIMIT, "a.wav"))).status_code == 202
+
+
+def test_a_body_without_length_is_still_limited_and_leaves_nothing(api: TestClient, tmp_path: Path) -> None:
+    def endless() -> Iterator[bytes]:
+        yield part("file", b"", "a.wav").removesuffix(b"\r\n")
+        for _ in range(100):
+            yield b"x" * 100_000
+
+    answer = post(api, endless())
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large")
+    assert stored_files(tmp_path / "blobs") == []
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n", f"\r\n--{BOUNDARY}".encode(), f"\r\n--{BOUNDARY}\r\n".encode()])
+def test_a_body_that_breaks_off_is_refused_and_leaves_nothing(api: TestClient, tmp_path: Path, end: bytes) -> None:
+    answer = post(api, part("file", b"RIFF" * 100, "a.wav").removesuffix(b"\r\n") + end)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert stored_files(tmp_path / "blobs") == []
+
+
+def test_a_form_without_a_file_is_refused(api: TestClient) -> None:
+    assert post(api, form(part("task", b"translate"))).status_code == 422
+
+
+def test_a_file_under_another_name_is_refused(api: TestClient) -> None:
+    assert post(api, form(part("audio", b"RIFF", "a.wav"))).status_code == 422
+
+
+def test_a_body_that_is_no_form_is_refused(api: TestClient) -> None:
+    assert post(api, b"RIFF").status_code == 422
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "audio/wav", "application/json", "multipart/mixed"])
+def test_a_body_of_another_type_or_without_a_boundary_is_a_415(api: TestClient, content_type: str) -> None:
+    answer = post(api, form(part("file", b"RIFF", "a.wav")), content_type)
+
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+def test_a_boundary_that_is_too_long_is_refused(api: TestClient) -> None:
+    assert post(api, b"", f"multipart/form-data; boundary={'b' * 300}").status_code in (415, 422)
