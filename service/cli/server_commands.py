@@ -154,22 +154,31 @@ def _use_local_service(data_dir: Path) -> None:
 def _clear_errors() -> Iterator[None]:
     """One line instead of a stack trace for what an operator can mend."""
     try:
-        from pydantic import ValidationError
-        from sqlalchemy.exc import OperationalError
-
-        from core.errors import ScribelaneError
-    except ImportError as error:
-        typer.echo(f"error: this command needs the server's libraries: install scribelane[server] ({error})", err=True)
-        raise typer.Exit(2) from error
-    try:
         yield
-    except ScribelaneError as error:
-        typer.echo(f"error: {error.message}", err=True)
+    except (typer.Exit, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        lines = _advice(error)
+        if not lines:
+            raise
+        for line in lines:
+            typer.echo(f"error: {line}", err=True)
         raise typer.Exit(1) from error
-    except ValidationError as error:
-        for one in error.errors():
-            typer.echo(f"error: SCRIBELANE_{str(one['loc'][0]).upper()}: {one['msg']}", err=True)
-        raise typer.Exit(1) from error
-    except OperationalError as error:
-        typer.echo(f"error: the database does not answer: {str(error.orig).splitlines()[0]}", err=True)
-        raise typer.Exit(1) from error
+
+
+def _advice(error: Exception) -> list[str]:
+    """What to tell an operator; nothing for an error that is the program's own fault."""
+    if isinstance(error, ModuleNotFoundError):
+        return [f"this command needs the server's libraries: install scribelane[server] ({error})"]
+    from pydantic import ValidationError
+    from sqlalchemy.exc import OperationalError
+
+    from core.errors import ScribelaneError
+
+    if isinstance(error, ScribelaneError):
+        return [error.message]
+    if isinstance(error, ValidationError):
+        return [f"SCRIBELANE_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors()]
+    if isinstance(error, OperationalError):
+        return [f"the database does not answer: {str(error.orig).splitlines()[0]}"]
+    return []

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from service import launch
 from service.client import Client
-from service.embedded import free_port
+from service.launch import SCRIBELANE, LocalService
 
 ROOT = Path(__file__).parents[2]
-SCRIBELANE = str(Path(sys.executable).with_name("scribelane"))
 
 # Short periods, so that a recovery is seen in seconds; everything else as a user has it.
 QUICK = {
@@ -36,33 +34,39 @@ QUICK = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Service:
-    """A running `scribelane up`."""
+    """A running `scribelane up`, and what a test asks of it."""
 
-    folder: Path
-    port: int
-    process: subprocess.Popen[str]
+    local: LocalService
+
+    @property
+    def folder(self) -> Path:
+        return self.local.folder
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return self.local.url
 
     @property
     def key(self) -> str:
-        return (self.folder / "api-key").read_text().strip()
+        return self.local.key
+
+    @property
+    def pid(self) -> int:
+        return self.local.process.pid
 
     def http(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, timeout=60)
 
     def client(self) -> Client:
-        return Client(self.url, self.key)
+        return self.local.client()
 
-    def run(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A `scribelane` command that finds this service by its folder."""
         environment = {**os.environ, "SCRIBELANE_DATA_DIR": str(self.folder)}
         command = [SCRIBELANE, *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, **more)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
     def worker(self, lane: str) -> dict[str, Any]:
         """What `/v1/workers` says of the worker for a lane, as soon as it says anything."""
@@ -79,25 +83,15 @@ class Service:
         return found[0]
 
     def stop(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(150)
+        return self.local.stop()
 
-    def logs(self) -> str:
-        return "\n".join(path.read_text(errors="replace") for path in sorted((self.folder / "logs").glob("*.log")))
+    def kill(self) -> None:
+        self.local.process.kill()
+        self.local.process.communicate()
 
 
 def start_service(folder: Path, **environment: str) -> Service:
-    port = free_port()
-    process = subprocess.Popen(
-        [SCRIBELANE, "up", "--port", str(port), "--data-dir", str(folder)],
-        env={**os.environ, **QUICK, **environment},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    service = Service(folder, port, process)
-    assert process.stdout.readline() == f"ready {service.url}\n", service.logs()
-    return service
+    return Service(launch.start(folder, {**QUICK, **environment}))
 
 
 @pytest.fixture(scope="session")
@@ -105,8 +99,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for all tests that leave it as they found it."""
     running = start_service(tmp_path_factory.mktemp("up"))
     yield running
-    if running.process.poll() is None:
-        running.stop()
+    running.stop()
 
 
 def eventually(holds: Callable[[], bool], what: str, within_s: float = 60) -> None:

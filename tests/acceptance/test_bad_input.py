@@ -140,13 +140,14 @@ def test_every_common_container_is_opened(client: Client, tmp_path: Path, contai
         av.open(str(path), "w", format=container) as target,
     ):
         stream = target.add_stream(codec, rate=48_000, layout="mono")
-        resampler = av.AudioResampler(format=stream.format, layout="mono", rate=48_000)  # type: ignore[attr-defined]
+        assert isinstance(stream, av.AudioStream)
+        resampler = av.AudioResampler(format=stream.format, layout="mono", rate=48_000)
         for frame in source.decode(audio=0):
             if frame.time is not None and frame.time > 6:
                 break
             for resampled in resampler.resample(frame):
-                target.mux(stream.encode(resampled))  # type: ignore[attr-defined]
-        target.mux(stream.encode(None))  # type: ignore[attr-defined]
+                target.mux(stream.encode(resampled))
+        target.mux(stream.encode(None))
     job = client.wait(client.transcribe(path, {"model": "fake"}).id)
     assert job.status == "completed", job.error
     assert job.raw["input"]["duration_s"] == pytest.approx(6, abs=0.3)

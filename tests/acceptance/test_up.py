@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import stat
 import subprocess
 from pathlib import Path
 
 import httpx
 
-from tests.acceptance.conftest import SCRIBELANE, Service, eventually, start_service
+from service.launch import SCRIBELANE
+from tests.acceptance.conftest import Service, eventually, start_service
 
 
 def test_a_second_up_on_the_same_folder_says_so_and_exits(service: Service) -> None:
@@ -21,7 +21,7 @@ def test_a_second_up_on_the_same_folder_says_so_and_exits(service: Service) -> N
 
 
 def test_an_up_on_a_busy_port_says_so_and_exits(service: Service, tmp_path: Path) -> None:
-    second = service.run("up", "--port", str(service.port), "--data-dir", str(tmp_path))
+    second = service.run("up", "--port", service.url.rsplit(":", 1)[1], "--data-dir", str(tmp_path))
     assert second.returncode == 1
     assert "in use" in second.stderr
 
@@ -80,7 +80,7 @@ def test_a_client_without_a_service_says_what_to_do(tmp_path: Path) -> None:
 
 def test_stopping_leaves_no_process_behind(tmp_path: Path) -> None:
     running = start_service(tmp_path / "data")
-    group = _children(running.process.pid)
+    group = _children(running.pid)
     assert len(group) >= 7
     assert running.stop() == 0
     assert not [pid for pid in group if _lives(pid)]
@@ -88,9 +88,8 @@ def test_stopping_leaves_no_process_behind(tmp_path: Path) -> None:
 
 def test_a_killed_up_takes_its_processes_along_and_can_be_started_again(tmp_path: Path) -> None:
     running = start_service(tmp_path / "data")
-    group = _children(running.process.pid)
-    running.process.send_signal(signal.SIGKILL)
-    running.process.wait()
+    group = _children(running.pid)
+    running.kill()
     eventually(lambda: not [pid for pid in group if _lives(pid)], "its children have ended")
     again = start_service(tmp_path / "data")
     assert again.stop() == 0

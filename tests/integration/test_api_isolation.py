@@ -27,7 +27,7 @@ def routes_of_the_api() -> Iterator[tuple[str, str]]:
     for module in pkgutil.iter_modules(routes.__path__):
         for route in importlib.import_module(f"{routes.__name__}.{module.name}").router.routes:
             assert isinstance(route, APIRoute)
-            yield from ((method, route.path) for method in sorted(route.methods))
+            yield from ((method, route.path) for method in sorted(route.methods or ()))
 
 
 ROUTES = sorted(routes_of_the_api())

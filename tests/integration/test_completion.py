@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from core.errors import Conflict, Internal, JobError, LeaseLost, MediaUnreadable
+from core.errors import Internal, JobError, LeaseLost, MediaUnreadable
 from core.job import JobKind, JobStatus, Stage
 from core.store import completion, jobs
 from core.store.accounts import Account
@@ -274,27 +274,3 @@ def test_a_lease_of_another_attempt_is_not_rescued(database: Database, account: 
 
     assert not rescue(database, replace(claimed, attempt=claimed.attempt + 1))
     assert work.chunk_rows(database, job_id)[0].status == "running"
-
-
-@pytest.mark.timeout(60)
-def test_cancelling_while_chunks_complete_fail_and_are_rescued_never_deadlocks(
-    database: Database, account: Account
-) -> None:
-    calls: list[Callable[[], object]] = []
-    for _ in range(6):
-        job_id = work.submit(database, account)
-        for n, chunk_id in enumerate(work.prepare(database, job_id, 12)):
-            claimed = work.claim(database, chunk_id)
-            assert claimed is not None
-            calls.append(lambda n=n, c=claimed: (work.complete, fail, rescue)[n % 3](database, c))  # type: ignore[misc]
-        calls += [lambda each=job_id: cancel(database, each, account)] * 2  # type: ignore[misc]
-    random.Random(7).shuffle(calls)
-
-    answers = work.together(15, *calls)
-
-    assert [answer for answer in answers if isinstance(answer, Exception)] == [
-        answer for answer in answers if isinstance(answer, (LeaseLost, Conflict))
-    ]
-    with database.transaction() as connection:
-        ended = jobs.list_of(connection, account.id, jobs.JobFilter())
-    assert {job.status for job in ended} == {JobStatus.CANCELLED}

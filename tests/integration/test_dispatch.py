@@ -1,4 +1,4 @@
-"""PostgreSQL decides what is sent, Valkey carries it: short windows, fair turns, and no message that matters if lost."""
+"""PostgreSQL decides what is sent: short windows, fair turns, and nothing sent twice without need."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from uuid import UUID
 
 import pytest
 import redis
-from kombu import Connection
 
 from core.broker import make_celery
-from core.dispatch import Bell, Dispatcher
-from core.job import JobKind, Lane, Tier
-from core.store import chunks, jobs
+from core.dispatch import Dispatcher
+from core.job import Lane, Tier
+from core.store import jobs
 from core.store.accounts import Account
 from core.store.chunks import IN_FLIGHT_PER_WORKER
 from core.store.session import Database
-from service.embedded import free_port
 from tests.integration import work
 
 SILENCE_S = 15.0
@@ -197,19 +195,6 @@ def test_two_dispatchers_at_once_send_nothing_twice_and_never_exceed_the_window(
     assert len(set(sent(broker, "express"))) == broker.llen("express") == 8 * IN_FLIGHT_PER_WORKER
 
 
-def test_a_lost_message_is_sent_again_after_a_while(
-    database: Database, account: Account, dispatcher: Dispatcher, broker: redis.Redis
-) -> None:
-    work.submit(database, account)
-    dispatcher.round()
-    broker.delete("io.express")
-
-    assert dispatcher.round() == 0
-    work.execute(database, "UPDATE chunks SET dispatched_until = dispatched_until - interval '31 seconds'")
-    assert dispatcher.round() == 1
-    assert broker.llen("io.express") == 1
-
-
 def test_a_message_that_nobody_takes_is_sent_ever_more_rarely(
     database: Database, account: Account, dispatcher: Dispatcher
 ) -> None:
@@ -241,97 +226,6 @@ def test_a_cancelled_job_is_not_sent(database: Database, account: Account, dispa
         jobs.cancel(connection, job_id, account.id)
 
     assert dispatcher.round() == 0
-
-
-def test_what_could_not_be_sent_is_sent_by_the_next_round(
-    database: Database, account: Account, dispatcher: Dispatcher, broker: redis.Redis
-) -> None:
-    work.submit(database, account)
-    away = Dispatcher(database, make_celery(f"redis://127.0.0.1:{free_port()}/0"), 30, SILENCE_S)
-
-    assert away.round() == 0
-    ((until_, times),) = work.execute(database, "SELECT dispatched_until, dispatches FROM chunks")
-    assert (until_, times) == (None, 0)
-    assert dispatcher.round() == 1
-
-
-def test_what_a_full_broker_refused_is_sent_by_the_next_round(
-    database: Database, account: Account, dispatcher: Dispatcher, broker: redis.Redis
-) -> None:
-    work.submit(database, account)
-    broker.config_set("maxmemory", 1)
-    try:
-        assert dispatcher.round() == 0
-    finally:
-        broker.config_set("maxmemory", 0)
-
-    assert dispatcher.round() == 1
-
-
-def test_a_broker_that_lost_everything_still_routes_what_comes_next(
-    database: Database, account: Account, dispatcher: Dispatcher, broker: redis.Redis, broker_url: str
-) -> None:
-    work.submit(database, account)
-    dispatcher.round()
-    broker.flushall()
-    work.submit(database, account, JobKind.DOCUMENT)
-
-    assert dispatcher.round() == 1
-    with Connection(broker_url) as connection, connection.SimpleQueue("io.express") as queue:
-        assert queue.get(timeout=5).headers["task"] == "prepare"
-
-
-def test_ringing_the_bell_sends_without_waiting_for_it(
-    database: Database, account: Account, dispatcher: Dispatcher, broker: redis.Redis
-) -> None:
-    bell = Bell(dispatcher)
-    work.submit(database, account)
-
-    bell.ring()
-
-    until(lambda: broker.llen("io.express") == 1)
-    bell.close()
-
-
-def test_the_bell_goes_on_after_a_round_that_failed(
-    database: Database, account: Account, dispatcher: Dispatcher, broker: redis.Redis
-) -> None:
-    bell = Bell(dispatcher)
-    work.execute(database, "ALTER TABLE chunks RENAME TO mislaid")
-    bell.ring()
-    until(lambda: not bell._rung.is_set())
-    work.execute(database, "ALTER TABLE mislaid RENAME TO chunks")
-    work.submit(database, account)
-
-    bell.ring()
-
-    until(lambda: broker.llen("io.express") == 1)
-    bell.close()
-
-
-@pytest.mark.timeout(60)
-def test_dispatching_while_jobs_are_cancelled_never_deadlocks(
-    database: Database, account: Account, dispatcher: Dispatcher
-) -> None:
-    for n in range(100):
-        work.report_worker(database, "express", worker_id=f"w/{n}")
-    ids = [transcribing(database, account, 60) for _ in range(12)]
-
-    def cancel(job_id: UUID) -> None:
-        with database.transaction() as connection:
-            jobs.cancel(connection, job_id, account.id)
-
-    def dispatch() -> None:
-        with database.transaction() as connection:
-            chunks.dispatch(connection, redispatch_s=0, worker_silence_s=60)
-
-    for _ in range(3):
-        dispatch()  # rows move within the table, so two statements meet them in different orders
-    calls: list[Callable[[], None]] = []
-    for job_id in ids:
-        calls += [dispatch, lambda each=job_id: cancel(each), dispatch]  # type: ignore[misc]
-
-    assert [answer for answer in work.together(8, *calls) if answer is not None] == []
 
 
 def test_the_tiers_do_not_change_the_turns(

@@ -55,7 +55,8 @@ def go(database: Database, table: str, row: UUID, status: StrEnum, facts: str) -
     try:
         work.execute(database, f"UPDATE {table} SET status = '{status}', {facts} WHERE id = :id", id=row)
     except IntegrityError as refusal:
-        assert "cannot go from" in str(refusal)
+        if "cannot go from" not in str(refusal):
+            raise  # a CHECK refused, not the trigger: the facts of this test are wrong
         return False
     return True
 

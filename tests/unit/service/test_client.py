@@ -206,9 +206,9 @@ def test_waiting_gives_up_on_a_service_that_stays_away(monkeypatch: pytest.Monke
 
 def test_a_search_returns_hits_with_their_citations() -> None:
     hit = {"job_id": "7", "kind": "document", "name": "a.pdf", "text": "Tides.", "score": 0.9, "new_field": 1}
-    with serving(as_json({"hits": [{**hit, "citation": {"page_from": 3, "page_to": 3}}]})) as (url, asked):
-        with Client(url, "k") as client:
-            hits = client.search("moon", limit=3)
+    answer = as_json({"hits": [{**hit, "citation": {"page_from": 3, "page_to": 3}}]})
+    with serving(answer) as (url, asked), Client(url, "k") as client:
+        hits = client.search("moon", limit=3)
 
     assert json.loads(asked.bodies[0]) == {"query": "moon", "limit": 3}
     assert [(found.name, found.citation) for found in hits] == [("a.pdf", {"page_from": 3, "page_to": 3})]

@@ -1,4 +1,4 @@
-"""Every error leaves the API as a problem document with a stable code, and tells nothing that is not meant for clients."""
+"""Every error leaves the API as a problem document with a stable code and without anything private."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,10 +130,8 @@ def test_a_name_may_be_sent_in_the_encoded_form_of_rfc_5987() -> None:
 def test_a_name_in_a_charset_that_cannot_be_read_is_refused_or_read_as_it_stands(charset: str) -> None:
     body = form(part("file", b"1", "x").replace(b'filename="x"', f"filename*={charset}''%ffx".encode()))
 
-    try:
+    with contextlib.suppress(InvalidRequest):
         assert read(body)[0].file_name is not None
-    except InvalidRequest as refusal:
-        assert refusal.message
 
 
 def test_options_may_stand_before_and_after_the_file(api: TestClient) -> None:
