@@ -90,7 +90,7 @@ def _worker(limits: Limits) -> dict[str, Any]:
         # CUDA and CTranslate2 do not survive a fork; a child that dies is replaced by its parent.
         "worker_pool": "prefork",
         "worker_pool_start_method": "spawn",
-        "worker_proc_alive_timeout": 60.0,
+        "worker_proc_alive_timeout": 120.0,  # a query worker loads its model before it takes a query
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "beat_max_loop_interval": 1,

@@ -134,6 +134,9 @@ def start() -> None:
     pool = Pool(make_loader(own), own.model_ttl_s)
     worker = _identity(own)
     _give_back(database, worker.id, own.max_failures)
+    context = Context(own, database, blobs, pool)
+    if QUERY_QUEUE in worker.lanes:
+        embed_query(context, "warm")  # before the first heartbeat: `/readyz` waits until searches are quick
     heartbeat = Heartbeat(database, Pace(own.heartbeat_s, own.lease_s, own.stall_s), _reporter(worker, pool))
     _runtime = Runtime(
         settings=own,
@@ -143,11 +146,9 @@ def start() -> None:
         dispatcher=dispatcher,
         bell=Bell(dispatcher),
         heartbeat=heartbeat,
-        context=Context(own, database, blobs, pool),
+        context=context,
     )
     _runtime.bell.ring()
-    if QUERY_QUEUE in worker.lanes:
-        embed_query(_runtime.context, "warm")
     log.info("worker ready", worker=worker.id, device=worker.device, lanes=",".join(worker.lanes))
 
 

@@ -89,6 +89,7 @@ def test_jobs_finish_although_a_server_dies_and_comes_back(service: Service, cli
     assert len(starts) == len(set(starts))
     eventually(lambda: _ready(service), "everything is back")
     assert _pid_of(service, server) != victim
+    assert isinstance(client.search("tides"), list)
 
 
 def _pid_of(service: Service, server: str) -> int:

@@ -126,7 +126,3 @@ def test_every_queue_has_a_process_that_takes_from_it() -> None:
 
 def test_a_gpu_worker_infers_in_one_process() -> None:
     assert option(processes.inference_worker("cuda:0", LANES), "--concurrency") == "1"
-
-
-def test_a_stopping_worker_finishes_its_chunk() -> None:
-    assert processes.inference_worker("cpu", LANES).environment["REMAP_SIGTERM"] == "SIGQUIT"
