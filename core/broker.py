@@ -13,12 +13,8 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
-from core.job import Lane
+from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 
-INFERENCE_QUEUES = tuple(str(lane) for lane in Lane)
-IO_QUEUES = tuple(f"io.{lane}" for lane in Lane)
-QUERY_QUEUE = "query"
-CONTROL_QUEUE = "control"
 EMBED_QUERY = "embed_query"
 """The one task with a result: the vector of a search query."""
 
@@ -72,6 +68,9 @@ def _delivery() -> dict[str, Any]:
         "redis_socket_connect_timeout": socket["socket_connect_timeout"],
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": socket["health_check_interval"],
+        "result_backend_transport_options": {
+            "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.2},
+        },
         "result_expires": 60,
         "task_ignore_result": True,
         "accept_content": ["json"],

@@ -49,7 +49,13 @@ class Dispatcher:
     def _publish(self, picked: list[Dispatched]) -> int:
         for published, chunk in enumerate(picked):
             try:
-                self.celery.send_task(chunk.stage, args=[str(chunk.chunk_id)], queue=chunk.queue, retry=False)
+                self.celery.send_task(
+                    chunk.stage,
+                    args=[str(chunk.chunk_id)],
+                    queue=chunk.queue,
+                    retry=False,
+                    ignore_result=True,  # or Celery would subscribe to an answer that never comes
+                )
             except (OperationalError, OSError) as error:
                 log.warning("broker unreachable; the next dispatch tick tries again", error=str(error))
                 return published

@@ -57,22 +57,6 @@ class Stage(StrEnum):
     ASSEMBLE = "assemble"
 
 
-class Lane(StrEnum):
-    """A queue with a promise about waiting, the most urgent first."""
-
-    EXPRESS = "express"
-    STANDARD = "standard"
-    BATCH = "batch"
-
-
-class Tier(StrEnum):
-    """An account's plan."""
-
-    FREE = "free"
-    PRO = "pro"
-    ENTERPRISE = "enterprise"
-
-
 JOB_TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset({JobStatus.PROCESSING, JobStatus.CANCELLED}),
     JobStatus.PROCESSING: frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}),
@@ -95,15 +79,6 @@ CHUNK_TRANSITIONS: Mapping[ChunkStatus, frozenset[ChunkStatus]] = {
 ENDED: frozenset[JobStatus] = frozenset(status for status, next_ones in JOB_TRANSITIONS.items() if not next_ones)
 """The statuses in which nothing more happens to a job."""
 
-TIER_LANE: Mapping[Tier, Lane] = {
-    Tier.FREE: Lane.STANDARD,
-    Tier.PRO: Lane.EXPRESS,
-    Tier.ENTERPRISE: Lane.EXPRESS,
-}
-"""The lane that a tier pays for; a job may ask for a less urgent one."""
-
-_IO_STAGES = frozenset({Stage.PREPARE, Stage.ASSEMBLE})
-
 
 def stages_of(kind: JobKind, *, index: bool) -> tuple[Stage, ...]:
     """The stages of a job in order. `index=False` leaves a transcript out of search."""
@@ -112,14 +87,3 @@ def stages_of(kind: JobKind, *, index: bool) -> tuple[Stage, ...]:
     if index:
         return (Stage.PREPARE, Stage.TRANSCRIBE, Stage.EMBED, Stage.ASSEMBLE)
     return (Stage.PREPARE, Stage.TRANSCRIBE, Stage.ASSEMBLE)
-
-
-def queue_of(stage: Stage, lane: Lane) -> str:
-    """The Celery queue for a chunk: GPU lanes infer, `io.` lanes open inputs and stitch results."""
-    return f"io.{lane}" if stage in _IO_STAGES else str(lane)
-
-
-def may_use(tier: Tier, lane: Lane) -> bool:
-    """Whether an account of this tier may ask for this lane: its own, or a less urgent one."""
-    order = list(Lane)
-    return order.index(lane) >= order.index(TIER_LANE[tier])

@@ -93,12 +93,12 @@ class Client:
 
     def job(self, job_id: str) -> JobStatus:
         """The job as it stands."""
-        return _job(self._call("GET", f"/v1/jobs/{job_id}").json())
+        return _job(self._json("GET", f"/v1/jobs/{job_id}"))
 
     def jobs(self, *, limit: int = 20, status: str | None = None) -> list[JobStatus]:
         """One's jobs, the newest first."""
         query = {"limit": str(limit), **({"status": status} if status else {})}
-        return [_job(job) for job in self._call("GET", "/v1/jobs", params=query).json()["data"]]
+        return [_job(job) for job in self._json("GET", "/v1/jobs", params=query)["data"]]
 
     def wait(self, job_id: str, on_change: Callable[[JobStatus], None] = lambda job: None) -> JobStatus:
         """Poll until the job has ended, through a restart of the service too; returns how it ended."""
@@ -119,7 +119,7 @@ class Client:
 
     def cancel(self, job_id: str) -> JobStatus:
         """Stop a job; what is done stays readable."""
-        return _job(self._call("POST", f"/v1/jobs/{job_id}/cancel").json())
+        return _job(self._json("POST", f"/v1/jobs/{job_id}/cancel"))
 
     def transcript(self, job_id: str, form: str = "text") -> str:
         """The transcript as `text` or `json`, or what is done of it so far."""
@@ -128,15 +128,21 @@ class Client:
     def search(self, query: str, *, limit: int = 10, kind: str | None = None) -> list[Hit]:
         """The passages nearest in meaning to the query, best first."""
         body = {"query": query, "limit": limit, **({"kind": kind} if kind else {})}
-        hits = self._call("POST", "/v1/search", json=body).json()["hits"]
+        hits = self._json("POST", "/v1/search", json=body)["hits"]
         names = ("job_id", "kind", "name", "text", "score", "citation")
         return [Hit(**{name: hit[name] for name in names}) for hit in hits]
 
     def _submit(self, path: str, file: Path, options: Mapping[str, str]) -> JobStatus:
         with file.open("rb") as content:
             # Options go first: the service reads the form as it arrives.
-            answer = self._call("POST", path, data=dict(options), files={"file": (file.name, content)})
-        return _job(answer.json())
+            return _job(self._json("POST", path, data=dict(options), files={"file": (file.name, content)}))
+
+    def _json(self, method: str, path: str, **more: Any) -> Any:
+        try:
+            answer = self._call(method, path, **more)
+            return answer.json()
+        except ValueError as error:  # a page of something that stands in between, such as a proxy's login
+            raise ClientError("refused", f"{self._url} does not answer as Scribelane does.") from error
 
     def _call(self, method: str, path: str, **more: Any) -> httpx.Response:
         try:

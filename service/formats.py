@@ -148,7 +148,7 @@ def from_cursor(cursor: str, length: int) -> list[Any]:
     """The place again. Raises `InvalidRequest` for a cursor that this service did not make."""
     try:
         place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error) as error:
+    except (ValueError, RecursionError, binascii.Error) as error:
         raise InvalidRequest("This cursor is not one that a list answered.") from error
     if not isinstance(place, list) or len(place) != length:
         raise InvalidRequest("This cursor is not one that a list answered.")

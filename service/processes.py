@@ -13,8 +13,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from core.broker import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 from core.errors import Misconfigured
+from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 
 IO_CHILDREN = 2
 """Inputs opened at once by one io worker, so that one long recording does not keep others waiting."""
@@ -90,8 +90,9 @@ def _pin(device: str) -> dict[str, str]:
     if kind != "cuda" or not index.isdigit():
         raise Misconfigured(f"No device {device!r}; use cpu, or cuda:0, cuda:1, …")
     # Where the container or the operator shows some GPUs only, `cuda:N` is the N-th of those.
-    shown = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
-    if shown and int(index) >= len(shown):
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    shown = [gpu for gpu in (visible or "").split(",") if gpu]
+    if visible is not None and int(index) >= len(shown):
         raise Misconfigured(f"No device {device!r}: CUDA_VISIBLE_DEVICES shows {len(shown)}.")
     return {"SCRIBELANE_DEVICE": device, "CUDA_VISIBLE_DEVICES": shown[int(index)] if shown else index}
 

@@ -11,8 +11,9 @@ from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
-from core.broker import EMBED_QUERY, QUERY_QUEUE
+from core.broker import EMBED_QUERY
 from core.errors import SearchUnavailable
+from core.lanes import QUERY_QUEUE
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ def query_vector(celery: Celery, text: str, timeout_s: float) -> QueryVector:
             retry=False,
         )
         answer = call.get(timeout=timeout_s, disable_sync_subtasks=False)
-    except (CeleryError, KombuError, RedisError, OSError) as error:
+    except (CeleryError, KombuError, RedisError, OSError, RuntimeError) as error:
         log.warning("no query vector", error=repr(error))
         raise SearchUnavailable() from error
     return QueryVector(answer["model"], answer["vector"])

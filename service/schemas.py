@@ -9,7 +9,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from core.job import JobKind, JobStatus, Lane, Stage, Tier
+from core.job import JobKind, JobStatus, Stage
+from core.lanes import Lane, Tier
 
 _METADATA_BYTES = 16 * 1024
 
@@ -19,13 +20,18 @@ def _parsed_metadata(value: Any) -> Any:
     if isinstance(value, str):
         try:
             return json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError("metadata must be a JSON object") from error
     return value
 
 
 def _no_nul(value: Any) -> Any:
-    if "\\u0000" in json.dumps(value):
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError("it holds a number or a character that cannot be stored") from error
+    if "\\u0000" in text.replace("\\\\", ""):
         raise ValueError("the character NUL cannot be stored")
     return value
 

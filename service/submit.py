@@ -10,7 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from core.errors import Forbidden, InvalidRequest, UnknownModel
-from core.job import TIER_LANE, JobKind, Lane, may_use
+from core.job import JobKind
+from core.lanes import TIER_LANE, Lane, may_use
 from core.store import jobs
 from core.store.accounts import Account
 from core.store.jobs import JobInput, NewJob

@@ -88,8 +88,8 @@ class Supervisor:
                     child.process, child.started_at, child.restart_at = self._spawn(child.program), now, None
             elif child.process.poll() is not None:
                 steady = now - child.started_at > _STEADY_S
-                child.pause_s = _FIRST_PAUSE_S if steady else min(child.pause_s * 2, _LONGEST_PAUSE_S)
-                child.restart_at = now + child.pause_s
+                child.restart_at = now + (_FIRST_PAUSE_S if steady else child.pause_s)
+                child.pause_s = _FIRST_PAUSE_S * 2 if steady else min(child.pause_s * 2, _LONGEST_PAUSE_S)
                 log.warning("restarting", program=child.program.name, exit=child.process.returncode)
 
     def exited(self, name: str) -> bool:

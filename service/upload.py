@@ -25,6 +25,7 @@ from service.deps import AccountDep, ServiceDep
 
 _MAX_FIELDS_BYTES = 64 * 1024
 _MAX_HEADERS_BYTES = 16 * 1024
+_OVERHEAD_BYTES = _MAX_FIELDS_BYTES + 2 * _MAX_HEADERS_BYTES
 _MAX_NAME = 200
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -60,6 +61,7 @@ class _Form:
         self._file_limit = file_limit
         self._fields_bytes = 0
         self._part = _Part()
+        self._ended = False
         self._parser = MultipartParser(
             boundary,
             {
@@ -70,6 +72,7 @@ class _Form:
                 "on_headers_finished": self._headers_finished,
                 "on_part_data": self._content,
                 "on_part_end": self._end,
+                "on_end": self._whole,
             },
         )
 
@@ -77,7 +80,11 @@ class _Form:
         self._parser.write(piece)
 
     def finish(self) -> None:
-        self._parser.finalize()
+        if not self._ended:
+            raise InvalidRequest("The body is not a whole multipart form.")
+
+    def _whole(self) -> None:
+        self._ended = True
 
     def _begin(self) -> None:
         self._part = _Part()
@@ -98,8 +105,11 @@ class _Form:
     def _headers_finished(self) -> None:
         parsed = Message()
         parsed["content-disposition"] = self._part.headers.get("content-disposition", "")
-        self._part.name = str(parsed.get_param("name", "", "content-disposition"))
-        self._part.filename = parsed.get_filename()
+        try:
+            self._part.name = str(parsed.get_param("name", "", "content-disposition"))
+            self._part.filename = parsed.get_filename()
+        except ValueError as error:
+            raise InvalidRequest("The file's name cannot be read.") from error
         if self._part.filename is not None and self._part.name == "file":
             if self.file_name is not None:
                 raise InvalidRequest("Send one file a request.")
@@ -134,11 +144,11 @@ async def _receive(request: Request, service: ServiceDep, account: AccountDep) -
     """Store the form's file; if the request fails later on, take it away again."""
     limit = service.settings.upload_max_bytes
     form = _Form(_boundary(request), limit)
-    if int(request.headers.get("content-length") or 0) > limit + _MAX_FIELDS_BYTES + _MAX_HEADERS_BYTES:
+    if int(request.headers.get("content-length") or 0) > limit + _OVERHEAD_BYTES:
         raise too_large(limit)
     job_id = uuid7()
     try:
-        await service.blobs.put_stream(blob_store.input_key(job_id), _file_pieces(request, form))
+        await service.blobs.put_stream(blob_store.input_key(job_id), _file_pieces(request, form, limit))
         yield Upload(job_id, _clean_name(form), form.file_bytes, form.fields)
     except BaseException:
         service.blobs.erase(blob_store.job_prefix(job_id))
@@ -152,14 +162,22 @@ def _boundary(request: Request) -> bytes:
     header = Message()
     header["content-type"] = request.headers.get("content-type", "")
     boundary = header.get_param("boundary")
-    if header.get_content_type() != "multipart/form-data" or not isinstance(boundary, str):
+    if (
+        header.get_content_type() != "multipart/form-data"
+        or not isinstance(boundary, str)
+        or not 0 < len(boundary) <= 70  # RFC 2046
+    ):
         raise UnsupportedMedia()
     return boundary.encode("latin-1", "replace")
 
 
-async def _file_pieces(request: Request, form: _Form) -> AsyncIterator[bytes]:
+async def _file_pieces(request: Request, form: _Form, limit: int) -> AsyncIterator[bytes]:
     try:
+        received = 0
         async for piece in request.stream():
+            received += len(piece)
+            if received > limit + _OVERHEAD_BYTES:  # counts what is no part of the file as well
+                raise too_large(limit)
             form.feed(piece)
             while form.file_pieces:
                 yield form.file_pieces.popleft()

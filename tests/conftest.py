@@ -12,7 +12,7 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from core.job import Tier
+from core.lanes import Tier
 from core.settings import Settings
 from core.store import accounts, migrations
 from core.store.accounts import Account

@@ -20,9 +20,10 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from core.broker import QUERY_QUEUE, make_celery
+from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
 from core.errors import ChunkTimeout, Internal, JobError, LeaseLost, NotFound
+from core.lanes import QUERY_QUEUE
 from core.settings import Settings, settings
 from core.store import blobs as blob_store
 from core.store import chunks, completion, jobs, workers

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
 from core.errors import Conflict, NotFound
-from core.job import Tier
+from core.lanes import Tier
 from core.store.tables import accounts, api_keys
 
 _KEY_BYTES = 32
@@ -32,12 +33,14 @@ def create(connection: Connection, name: str, tier: Tier, *, operator: bool = Fa
     """Add an account. Raises `Conflict` when the name is taken."""
     if not name.strip():
         raise Conflict("An account needs a name.")
-    if connection.scalar(sa.select(accounts.c.id).where(accounts.c.name == name)):
-        raise Conflict(f"There is an account named {name!r} already.")
     account_id = connection.scalar(
-        sa.insert(accounts).values(name=name, tier=str(tier), operator=operator).returning(accounts.c.id),
+        upsert(accounts)
+        .values(name=name, tier=str(tier), operator=operator)
+        .on_conflict_do_nothing(index_elements=["name"])
+        .returning(accounts.c.id),
     )
-    assert account_id is not None
+    if account_id is None:
+        raise Conflict(f"There is an account named {name!r} already.")
     return Account(account_id, name, tier, operator)
 
 

@@ -73,12 +73,12 @@ class Blobs:
                 file.write(part)
 
     def erase(self, prefix: str) -> int:
-        """Delete every blob under `prefix`; returns how many. Erasing nothing is fine."""
+        """Delete every blob under `prefix`; returns how many. Erasing nothing, or twice at once, is fine."""
         paths = [meta["path"] for batch in obstore.list(self._store, prefix) for meta in batch]
-        if paths:
-            obstore.delete(self._store, paths)
-        if self._folder is not None:  # an object store has no folders to leave behind
+        if self._folder is not None:  # takes the folders along, and does not mind that somebody else was quicker
             shutil.rmtree(self._folder / prefix, ignore_errors=True)
+        elif paths:
+            obstore.delete(self._store, paths)
         return len(paths)
 
     def check(self) -> None:

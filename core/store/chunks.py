@@ -84,14 +84,17 @@ WITH capacity AS (
     LEFT JOIN capacity c USING (queue)
     LEFT JOIN (SELECT queue, sum(n) AS n FROM in_flight GROUP BY queue) f USING (queue)
     WHERE t.turn <= greatest(coalesce(c.slots, 0), :per_worker) - coalesce(f.n, 0)
+), free AS (
+    -- Never waits for a row: who holds one is about to claim or cancel it.
+    SELECT c.id, p.turn FROM chunks c JOIN picked p USING (id) WHERE c.status = 'queued' FOR UPDATE OF c SKIP LOCKED
 ), dispatched AS (
     UPDATE chunks
     SET dispatches = dispatches + 1,
         -- A message that nobody claims is sent again, ever more rarely while no worker lives.
         dispatched_until = now() + make_interval(secs => :redispatch_s * least(power(2, dispatches), 4))
-    FROM picked
-    WHERE chunks.id = picked.id AND chunks.status = 'queued'
-    RETURNING chunks.id, chunks.stage, chunks.queue, picked.turn
+    FROM free
+    WHERE chunks.id = free.id
+    RETURNING chunks.id, chunks.stage, chunks.queue, free.turn
 )
 SELECT id, stage, queue FROM dispatched ORDER BY turn
 """)
@@ -109,7 +112,7 @@ def dispatch(connection: Connection, *, redispatch_s: float, worker_silence_s: f
 
 _UNDISPATCH = sa.text("""
 UPDATE chunks SET dispatched_until = NULL, dispatches = greatest(dispatches - 1, 0)
-WHERE id = ANY(:ids) AND status = 'queued'
+WHERE id IN (SELECT id FROM chunks WHERE id = ANY(:ids) AND status = 'queued' FOR UPDATE SKIP LOCKED)
 """)
 
 

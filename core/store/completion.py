@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from core.errors import ChunkCrashed, JobError, LeaseLost
-from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Stage, queue_of, stages_of
+from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Stage, stages_of
+from core.lanes import queue_of
 from core.store import jobs as job_store
 from core.store.chunks import Claim, Orphan
 from core.store.jobs import Job
@@ -55,11 +56,11 @@ def complete(connection: Connection, claim: Claim, result: Result, *, compute_s:
     job = job_store.lock(connection, claim.job_id)
     if job is None or job.status in ENDED:
         raise LeaseLost()
-    write(result, connection, claim)
     values = {"chunk": claim.chunk_id, "attempt": claim.attempt, "compute_s": compute_s}
     left = connection.scalar(_DONE, values)
     if left is None:
         raise LeaseLost()
+    write(result, connection, claim)
     if left == 0:
         _open_next(connection, job, claim.stage, result)
 

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from core.errors import Conflict, NotFound
-from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Lane, Stage, Tier, queue_of
+from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Stage
+from core.lanes import Lane, Tier, queue_of
 from core.store.tables import chunks, jobs
 
 _OPEN_CHUNKS = (ChunkStatus.QUEUED, ChunkStatus.RUNNING)

@@ -38,7 +38,7 @@ def heard_languages(connection: Connection, job_id: UUID) -> list[HeardLanguage]
         chunks.c.status == ChunkStatus.DONE,
     )
     outputs = [output for output in connection.scalars(query) if output and output["language"]]
-    return [HeardLanguage(o["language"], o["language_probability"] or 1.0, o["speech_s"]) for o in outputs]
+    return [HeardLanguage(o["language"], o["language_probability"], o["speech_s"]) for o in outputs]
 
 
 def passages_of_chunk(connection: Connection, job_id: UUID, chunk_ordinal: int) -> list[Passage]:

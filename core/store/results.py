@@ -107,7 +107,7 @@ def _transcribed(result: Transcribed, connection: Connection, claim: Claim) -> N
 def _embedded(result: Embedded, connection: Connection, claim: Claim) -> None:
     ids = _upsert_passages(connection, claim, claim.ordinal, result.passages)
     rows = [
-        {"passage_id": id_, "model": result.model, "account_id": claim.account_id, "vector": vector}
+        {"passage_id": id_, "model": result.model, "account_id": claim.account_id, "vector": list(vector)}
         for id_, vector in zip(ids, result.vectors, strict=True)
     ]
     if rows:

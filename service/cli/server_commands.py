@@ -114,7 +114,7 @@ def create_account(
     """Create an account and print its key, once."""
     with _clear_errors():
         from core.errors import Misconfigured
-        from core.job import Tier
+        from core.lanes import Tier
         from core.settings import settings
         from core.store import accounts as store
         from core.store.session import Database

@@ -20,7 +20,7 @@ from types import FrameType
 import structlog
 
 from core.errors import Misconfigured
-from core.job import Tier
+from core.lanes import Tier
 from core.settings import settings
 from service import processes
 from service.cli.settings_of_client import KEY_FILE, URL_FILE

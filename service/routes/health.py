@@ -11,8 +11,8 @@ from obstore.exceptions import BaseError as BlobError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.broker import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 from core.dispatch import WORKER_SILENCE_BEATS
+from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 from core.store import migrations, workers
 from service.deps import Service, ServiceDep
 from service.schemas import Health

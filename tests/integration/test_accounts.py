@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from core.errors import Conflict, NotFound
-from core.job import Tier
+from core.lanes import Tier
 from core.store import accounts
 from core.store.accounts import Account
 from core.store.session import Database

@@ -13,8 +13,8 @@ from uuid import UUID
 import pytest
 from fastapi.testclient import TestClient
 
-from core.broker import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 from core.job import JobStatus
+from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 from core.settings import Settings
 from core.store.session import Database
 from service.app import create_app

@@ -15,7 +15,7 @@ import redis
 
 from core.broker import make_celery
 from core.dispatch import Dispatcher
-from core.job import Lane, Tier
+from core.lanes import Lane, Tier
 from core.store import jobs
 from core.store.accounts import Account
 from core.store.chunks import IN_FLIGHT_PER_WORKER

@@ -15,7 +15,8 @@ from kombu import Connection
 
 from core.broker import make_celery
 from core.dispatch import Bell, Dispatcher
-from core.job import JobKind, Lane
+from core.job import JobKind
+from core.lanes import Lane
 from core.store.accounts import Account
 from core.store.session import Database
 from service.embedded import free_port

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy.engine import Connection
 
 from core.errors import Conflict, NotFound
-from core.job import JobKind, JobStatus, Lane, Stage
+from core.job import JobKind, JobStatus, Stage
+from core.lanes import Lane
 from core.store import jobs
 from core.store.accounts import Account
 from core.store.jobs import Job, JobFilter

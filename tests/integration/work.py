@@ -11,7 +11,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from core.job import JobKind, Lane, Stage, Tier
+from core.job import JobKind, Stage
+from core.lanes import Lane, Tier
 from core.passages import Passage
 from core.store import accounts, chunks, completion, jobs, workers
 from core.store.accounts import Account

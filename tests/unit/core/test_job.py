@@ -7,21 +7,8 @@ from typing import Any
 
 import pytest
 
-from core.job import (
-    CHUNK_TRANSITIONS,
-    ENDED,
-    JOB_TRANSITIONS,
-    TIER_LANE,
-    ChunkStatus,
-    JobKind,
-    JobStatus,
-    Lane,
-    Stage,
-    Tier,
-    may_use,
-    queue_of,
-    stages_of,
-)
+from core.job import CHUNK_TRANSITIONS, ENDED, JOB_TRANSITIONS, ChunkStatus, JobKind, JobStatus, Stage, stages_of
+from core.lanes import TIER_LANE, Lane, Tier, may_use, queue_of
 
 TABLES: list[tuple[type[StrEnum], Any]] = [(JobStatus, JOB_TRANSITIONS), (ChunkStatus, CHUNK_TRANSITIONS)]
 

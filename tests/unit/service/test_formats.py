@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequest
-from core.job import JobKind, JobStatus, Lane, Stage, Tier
+from core.job import JobKind, JobStatus, Stage
+from core.lanes import Lane, Tier
 from core.passages import Passage
 from core.store.jobs import Job, JobFailure, JobInput
 from core.store.passages import StoredPassage

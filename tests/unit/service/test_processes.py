@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from core.broker import INFERENCE_QUEUES, IO_QUEUES
 from core.errors import Misconfigured
+from core.lanes import INFERENCE_QUEUES, IO_QUEUES
 from service import processes
 from service.processes import Command
 
