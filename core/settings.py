@@ -32,7 +32,7 @@ class Settings(BaseSettings):
 
     # Models.
     whisper_model: str = Field("", description="default model; empty: `base` on a CPU, larger on a GPU")
-    embedding_model: str = "all-MiniLM-L6-v2"
+    embedding_model: str = Field("", description="default model; empty: `all-MiniLM-L6-v2`")
     models_dir: Path | None = Field(None, description="folder with one folder of weights a model")
     cache_dir: Path = Field(Path.home() / ".cache" / "scribelane", description="where joined weights are kept")
     hub_download: bool = Field(True, description="fetch missing weights from the Hugging Face hub")

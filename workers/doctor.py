@@ -23,13 +23,11 @@ from core.store import migrations
 from core.store.blobs import Blobs
 from core.store.session import Database
 from models.errors import ModelError
-from models.registry import ModelKind, default_whisper, find
+from models.registry import DEFAULT_EMBEDDING, ModelKind, default_whisper, find
 from workers.engines import locate
 
-_CUDA_LIBRARIES = {
-    "libcublas.so.12": "CTranslate2 needs cuBLAS of CUDA 12: pip install nvidia-cublas-cu12",
-    "libcudnn.so.9": "CTranslate2 needs cuDNN 9 for CUDA 12: pip install nvidia-cudnn-cu12",
-}
+_CUBLAS = "libcublas.so.12"
+"""What CTranslate2 4.8 loads by this name, whatever CUDA torch brings along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,7 @@ def _versions(_: Settings) -> Iterator[Finding]:
 def _models(own: Settings) -> Iterator[Finding]:
     wanted = (
         (own.whisper_model or default_whisper(own.device), ModelKind.WHISPER),
-        (own.embedding_model, ModelKind.EMBEDDING),
+        (own.embedding_model or DEFAULT_EMBEDDING, ModelKind.EMBEDDING),
     )
     for name, kind in wanted:
         try:
@@ -79,12 +77,22 @@ def _devices(_: Settings) -> Iterator[Finding]:
         return
     n_gpus = ctranslate2.get_cuda_device_count()
     yield Finding("GPUs that CTranslate2 sees", str(n_gpus))
-    for library, advice in _CUDA_LIBRARIES.items() if n_gpus else ():
-        try:
-            ctypes.CDLL(library)
-            yield Finding(library, "found")
-        except OSError:
-            yield Finding(library, "not found", advice)
+    if n_gpus:
+        yield from _cuda()
+
+
+def _cuda() -> Iterator[Finding]:
+    """Both CUDA runtimes that a GPU worker needs: CTranslate2's and torch's."""
+    try:
+        ctypes.CDLL(_CUBLAS)
+        yield Finding(_CUBLAS, "found")
+    except OSError:
+        yield Finding(_CUBLAS, "not found", "CTranslate2 needs cuBLAS of CUDA 12: pip install nvidia-cublas-cu12")
+    import torch
+
+    usable = torch.cuda.is_available()
+    advice = "" if usable else "Embedding would run on the CPU: install a CUDA build of torch, and check the driver."
+    yield Finding("torch's CUDA", f"{torch.version.cuda}, {'usable' if usable else 'not usable'}", advice)
 
 
 def _database(own: Settings) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""How an attempt ends: done, failed, or handed back. Each ending is one transaction with one fence.
+"""How an attempt ends: done, failed, or rescued. Each ending is one transaction with one fence.
 
 The fence: a result counts only if the chunk is still `running` under the same attempt. The same
 transaction counts the job's open chunks down, and whoever reaches zero opens the next stage. Tried with
@@ -72,16 +72,10 @@ def fail(connection: Connection, claim: Claim, error: JobError, *, max_failures:
         raise LeaseLost()
     tries = claim.failures + 1
     if error.retryable and tries < max_failures:
-        _requeue(connection, claim.chunk_id, claim.attempt, failures=1, delay_s=_BACKOFF_S**tries)
+        _requeue(connection, claim.chunk_id, claim.attempt, delay_s=_BACKOFF_S**tries)
         return False
     _fail_for_good(connection, claim.chunk_id, claim.attempt, claim.stage, error)
     return True
-
-
-def hand_back(connection: Connection, claim: Claim) -> None:
-    """Return a chunk unworked, because the worker stops; the attempt is not charged."""
-    if job_store.lock(connection, claim.job_id) is not None:
-        _requeue(connection, claim.chunk_id, claim.attempt, failures=0, delay_s=0)
 
 
 def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> bool:
@@ -99,13 +93,13 @@ def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> bool
     tries = row.failures + 1
     if tries < max_failures:
         # The first crash may be anybody's fault, so its chunk goes on at once; repeated ones wait.
-        _requeue(connection, orphan.chunk_id, orphan.attempt, failures=1, delay_s=_BACKOFF_S**tries - _BACKOFF_S)
+        _requeue(connection, orphan.chunk_id, orphan.attempt, delay_s=_BACKOFF_S**tries - _BACKOFF_S)
         return False
     _fail_for_good(connection, orphan.chunk_id, orphan.attempt, Stage(row.stage), ChunkCrashed())
     return True
 
 
-def _requeue(connection: Connection, chunk_id: UUID, attempt: int, *, failures: int, delay_s: float) -> None:
+def _requeue(connection: Connection, chunk_id: UUID, attempt: int, *, delay_s: float) -> None:
     connection.execute(
         sa.update(chunks)
         .where(chunks.c.id == chunk_id, chunks.c.status == ChunkStatus.RUNNING, chunks.c.attempt == attempt)
@@ -113,7 +107,7 @@ def _requeue(connection: Connection, chunk_id: UUID, attempt: int, *, failures: 
             status=ChunkStatus.QUEUED,
             lease_until=None,
             dispatched_until=None,
-            failures=chunks.c.failures + failures,
+            failures=chunks.c.failures + 1,
             available_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, delay_s),
         ),
     )

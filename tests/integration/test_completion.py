@@ -25,11 +25,6 @@ def fail(database: Database, claimed: Claim, error: JobError | None = None, max_
         return completion.fail(connection, claimed, error or Internal(), max_failures=max_failures)
 
 
-def hand_back(database: Database, claimed: Claim) -> None:
-    with database.transaction() as connection:
-        completion.hand_back(connection, claimed)
-
-
 def rescue(database: Database, claimed: Claim, max_failures: int = 3) -> bool:
     with database.transaction() as connection:
         orphan = Orphan(claimed.chunk_id, claimed.job_id, claimed.attempt)
@@ -225,16 +220,6 @@ def test_a_failure_of_a_stale_attempt_changes_nothing(database: Database, accoun
     assert (row.status, row.attempt, row.failures) == ("running", held.attempt, 1)
 
 
-def test_a_chunk_that_is_handed_back_waits_for_nothing_and_is_not_charged(database: Database, account: Account) -> None:
-    job_id = work.submit(database, account)
-    for _ in range(5):
-        hand_back(database, work.claim_one(database, job_id))
-
-    (row,) = work.chunk_rows(database, job_id)
-    assert (row.status, row.failures, row.attempt) == ("queued", 0, 5)
-    assert wait_s(database, row.id) <= 0
-
-
 def test_a_rescued_chunk_is_queued_again_and_after_too_many_crashes_fails_its_job(
     database: Database, account: Account
 ) -> None:
@@ -255,7 +240,7 @@ def test_a_first_crash_goes_on_at_once(database: Database, account: Account) -> 
     assert wait_s(database, claimed.chunk_id) <= 0
 
 
-@pytest.mark.parametrize("ending", [work.complete, fail, hand_back])
+@pytest.mark.parametrize("ending", [work.complete, fail])
 def test_a_rescue_that_comes_too_late_changes_nothing(
     database: Database, account: Account, ending: Callable[[Database, Claim], object]
 ) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.job import JobKind
 from core.settings import Settings
 from core.store.blobs import Blobs
 from core.store.chunks import Claim
 from core.store.session import Database
 from models.pool import Pool
-from models.registry import default_whisper
+from models.registry import DEFAULT_EMBEDDING, default_whisper
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class Context:
     def embedding_model(self, claim: Claim) -> str:
         """The model that this job's passages are embedded with. A fake transcript gets fake vectors."""
         asked: str = claim.options.get("model") or ""
-        if claim.kind == "document":
-            return asked or self.settings.embedding_model
-        return "fake" if asked == "fake" else self.settings.embedding_model
+        if claim.kind is JobKind.DOCUMENT:
+            return asked or self.query_model
+        return "fake" if asked == "fake" else self.query_model
+
+    @property
+    def query_model(self) -> str:
+        """The embedding model of searches, and of all jobs that ask for no other."""
+        return self.settings.embedding_model or DEFAULT_EMBEDDING

@@ -47,6 +47,6 @@ def _passages(context: Context, claim: Claim, model: str) -> list[Passage]:
 
 def embed_query(context: Context, text: str) -> dict[str, Any]:
     """The vector of a search query and the model that made it; shape (dimensions,)."""
-    model = context.settings.embedding_model
+    model = context.query_model
     with context.pool.use(model, ModelKind.EMBEDDING) as engine:
         return {"model": model, "vector": engine.embed([text], query=True)[0].tolist()}
