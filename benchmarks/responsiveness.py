@@ -46,17 +46,22 @@ class Row:
 def main() -> None:
     """Measure, print, write."""
     with tempfile.TemporaryDirectory(prefix="scribelane-bench-") as name, running(Path(name) / "data") as service:
-        with service.client() as client:
-            client.wait(client.embed(EXAMPLES / "tides.pdf").id)
-            rows = [api_start(service), *measured(service, "idle")]
-            job = client.transcribe(long_recording(Path(name)))
-            while client.job(job.id).chunks_done < 1:
-                time.sleep(0.2)
-            rows += measured(service, "busy")
-            if client.job(job.id).ended:
-                sys.exit("the recording was done before the measurement was; raise REPEATS")
-            client.cancel(job.id)
-    report(rows)
+        report(measure(service, long_recording(Path(name))))
+
+
+def measure(service: LocalService, recording: Path) -> list[Row]:
+    """Everything idle, then again while the recording is transcribed."""
+    with service.client() as client:
+        client.wait(client.embed(EXAMPLES / "tides.pdf").id)
+        rows = [api_start(service), *waits(service, "idle")]
+        job = client.transcribe(recording)
+        while client.job(job.id).chunks_done < 1:
+            time.sleep(0.2)
+        rows += waits(service, "busy")
+        if client.job(job.id).ended:
+            sys.exit("the recording was done before the measurement was; raise REPEATS")
+        client.cancel(job.id)
+    return rows
 
 
 def long_recording(folder: Path) -> Path:
@@ -76,7 +81,7 @@ def long_recording(folder: Path) -> Path:
     return path
 
 
-def measured(service: LocalService, load: str) -> list[Row]:
+def waits(service: LocalService, load: str) -> list[Row]:
     """Status and search, over one kept connection each, as a polling client does."""
     headers = {"Authorization": f"Bearer {service.key}"}
     with httpx.Client(base_url=service.url, headers=headers, timeout=30) as http:
