@@ -2,68 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
-from uuid import UUID
-
-import pytest
 import redis
 from kombu import Connection
 
 from core.broker import make_celery
 from core.dispatch import Bell, Dispatcher
 from core.job import JobKind
-from core.lanes import Lane
 from core.store.accounts import Account
 from core.store.session import Database
 from service.embedded import free_port
 from tests.integration import work
-
-SILENCE_S = 15.0
-
-
-@pytest.fixture
-def dispatcher(database: Database, broker_url: str) -> Dispatcher:
-    return Dispatcher(database, make_celery(broker_url), redispatch_s=30, worker_silence_s=SILENCE_S)
-
-
-@pytest.fixture
-def broker(broker_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(broker_url) as client:
-        yield client
-
-
-def messages(broker: redis.Redis, queue: str) -> list[dict[str, Any]]:
-    """What waits in a queue, the first sent first."""
-    waiting: Any = broker.lrange(queue, 0, -1)
-    return [json.loads(message) for message in reversed(waiting)]
-
-
-def sent(broker: redis.Redis, queue: str) -> list[str]:
-    """The chunk ids that wait in a queue, the first sent first."""
-    return [json.loads(base64.b64decode(message["body"]))[0][0] for message in messages(broker, queue)]
-
-
-def transcribing(database: Database, account: Account, n_chunks: int, lane: Lane = Lane.EXPRESS) -> UUID:
-    """A job with so many chunks that wait to be transcribed."""
-    job_id = work.submit(database, account, lane=lane)
-    work.prepare(database, job_id, n_chunks)
-    return job_id
-
-
-def jobs_of(database: Database, chunk_ids: list[str]) -> list[UUID]:
-    found = {str(row.id): row.job_id for row in work.execute(database, "SELECT id, job_id FROM chunks")}
-    return [found[chunk_id] for chunk_id in chunk_ids]
-
-
-def until(true: Callable[[], object], within_s: float = 10) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, "this did not come to be"
-        time.sleep(0.01)
 
 
 def test_a_lost_message_is_sent_again_after_a_while(
@@ -83,7 +31,7 @@ def test_what_could_not_be_sent_is_sent_by_the_next_round(
     database: Database, account: Account, dispatcher: Dispatcher, broker: redis.Redis
 ) -> None:
     work.submit(database, account)
-    away = Dispatcher(database, make_celery(f"redis://127.0.0.1:{free_port()}/0"), 30, SILENCE_S)
+    away = Dispatcher(database, make_celery(f"redis://127.0.0.1:{free_port()}/0"), 30, work.SILENCE_S)
 
     assert away.round() == 0
     (row,) = work.execute(database, "SELECT dispatched_until, dispatches FROM chunks")
@@ -125,7 +73,7 @@ def test_ringing_the_bell_sends_without_waiting_for_it(
 
     bell.ring()
 
-    until(lambda: broker.llen("io.express") == 1)
+    work.until(lambda: broker.llen("io.express") == 1)
     bell.close()
 
 
@@ -135,11 +83,11 @@ def test_the_bell_goes_on_after_a_round_that_failed(
     bell = Bell(dispatcher)
     work.execute(database, "ALTER TABLE chunks RENAME TO mislaid")
     bell.ring()
-    until(lambda: not bell._rung.is_set())
+    work.until(lambda: not bell._rung.is_set())
     work.execute(database, "ALTER TABLE mislaid RENAME TO chunks")
     work.submit(database, account)
 
     bell.ring()
 
-    until(lambda: broker.llen("io.express") == 1)
+    work.until(lambda: broker.llen("io.express") == 1)
     bell.close()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
+import redis
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
@@ -26,6 +30,7 @@ from core.transcript import TranscriptSegment
 
 MODEL = "fake"
 VECTOR = [1.0, 0.0, 0.0]
+SILENCE_S = 15.0
 
 
 def open_account(database: Database, name: str, tier: Tier = Tier.PRO, *, operator: bool = False) -> Account:
@@ -158,3 +163,33 @@ def together(n_threads: int, *calls: Any) -> list[Any]:
 
     with ThreadPoolExecutor(n_threads) as threads:
         return list(threads.map(answer, calls))
+
+
+def messages(broker: redis.Redis, queue: str) -> list[dict[str, Any]]:
+    """What waits in a queue, the first sent first."""
+    waiting: Any = broker.lrange(queue, 0, -1)
+    return [json.loads(message) for message in reversed(waiting)]
+
+
+def sent(broker: redis.Redis, queue: str) -> list[str]:
+    """The chunk ids that wait in a queue, the first sent first."""
+    return [json.loads(base64.b64decode(message["body"]))[0][0] for message in messages(broker, queue)]
+
+
+def transcribing(database: Database, account: Account, n_chunks: int, lane: Lane = Lane.EXPRESS) -> UUID:
+    """A job with so many chunks that wait to be transcribed."""
+    job_id = submit(database, account, lane=lane)
+    prepare(database, job_id, n_chunks)
+    return job_id
+
+
+def jobs_of(database: Database, chunk_ids: list[str]) -> list[UUID]:
+    found = {str(row.id): row.job_id for row in execute(database, "SELECT id, job_id FROM chunks")}
+    return [found[chunk_id] for chunk_id in chunk_ids]
+
+
+def until(true: Callable[[], object], within_s: float = 10) -> None:
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, "this did not come to be"
+        time.sleep(0.01)
