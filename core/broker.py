@@ -13,6 +13,7 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
+from core.errors import Misconfigured
 from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 
 EMBED_QUERY = "embed_query"
@@ -28,7 +29,9 @@ class Limits:
 
 
 def make_celery(broker_url: str, limits: Limits | None = None) -> Celery:
-    """A Celery application on `broker_url`; it opens no connection yet."""
+    """A Celery application on `broker_url`; it opens no connection yet. Raises `Misconfigured`."""
+    if not broker_url:
+        raise Misconfigured("SCRIBELANE_BROKER_URL is not set; `scribelane up` brings a broker of its own.")
     app = Celery("scribelane", broker=broker_url, backend=broker_url, set_as_current=False)
     app.conf.update(_delivery(), **_worker(limits or Limits()))
     return app

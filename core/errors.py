@@ -19,6 +19,7 @@
     │   ├── PdfUnreadable            pdf_unreadable
     │   ├── PdfEncrypted             pdf_encrypted
     │   ├── PdfNoText                pdf_no_text
+    │   ├── TaskUnsupported          task_unsupported
     │   ├── ChunkCrashed             chunk_crashed
     │   ├── ChunkTimeout             timeout
     │   └── Internal                 internal
@@ -151,6 +152,12 @@ class PdfNoText(JobError):
     """The PDF holds no text, only images; run it through OCR first."""
 
     code = "pdf_no_text"
+
+
+class TaskUnsupported(JobError):
+    """The service's default model does not translate; name one that does with `model`, such as `base`."""
+
+    code = "task_unsupported"
 
 
 class ChunkCrashed(JobError):

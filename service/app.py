@@ -18,6 +18,7 @@ from core.settings import Settings, settings
 from core.store.blobs import Blobs
 from core.store.session import Database
 from service import problems
+from service.body_limit import BodyLimit
 from service.deps import Service
 from service.routes import documents, health, jobs, search, transcriptions, workers
 
@@ -36,6 +37,7 @@ def create_app(own: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = _open(own)
+    app.add_middleware(BodyLimit, streamed_paths=("/v1/transcriptions", "/v1/documents"))
     problems.install(app)
     for module in (transcriptions, documents, jobs, search, workers, health):
         app.include_router(module.router)

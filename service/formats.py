@@ -111,13 +111,11 @@ def _segment_out(segment: TranscriptSegment) -> SegmentOut:
 
 def passage_out(stored: StoredPassage) -> PassageOut:
     """A passage as JSON, with its vector if it has been read."""
-    return PassageOut(
-        id=stored.id,
-        text=stored.passage.text,
-        citation=citation_out(stored.passage),
-        model=stored.model,
-        vector=None if stored.vector is None else list(stored.vector),
-    )
+    citation = citation_out(stored.passage)
+    if stored.vector is None:
+        return PassageOut(id=stored.id, text=stored.passage.text, citation=citation)
+    vector = list(stored.vector)
+    return PassageOut(id=stored.id, text=stored.passage.text, citation=citation, model=stored.model, vector=vector)
 
 
 def citation_out(passage: Passage) -> CitationOut:

@@ -32,6 +32,8 @@ _STATUS: Mapping[type[RequestError], int] = {
     errors.Unavailable: 503,
 }
 _RETRY_AFTER_S = "5"
+_MEDIA_TYPE = "application/problem+json"
+_CONTENT: Mapping[str, Any] = {_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 class Problem(BaseModel):
@@ -44,28 +46,24 @@ class Problem(BaseModel):
     code: str
 
 
-def problem(status: int, code: str, detail: str) -> JSONResponse:
+def problem(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer for an error."""
     content = Problem(title=http.HTTPStatus(status).phrase, status=status, detail=detail, code=code)
-    headers = {}
+    sent = dict(headers or {})
     if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+        sent["WWW-Authenticate"] = "Bearer"
     if status == 503:
-        headers["Retry-After"] = _RETRY_AFTER_S
-    return JSONResponse(content.model_dump(), status, headers, media_type="application/problem+json")
+        sent["Retry-After"] = _RETRY_AFTER_S
+    return JSONResponse(content.model_dump(), status, sent, media_type=_MEDIA_TYPE)
 
 
 def responses(*wanted: type[RequestError]) -> dict[int | str, dict[str, Any]]:
-    """For a route's OpenAPI entry: the errors that it answers with, besides a bad key."""
+    """For a route's OpenAPI entry: the errors that it answers with, besides a bad key.
+
+    Not by FastAPI's `model`, which would describe them as `application/json`; `install` adds the schema.
+    """
     kinds: tuple[type[RequestError], ...] = (errors.Unauthorized, *wanted)
-    return {
-        _status_of(kind): {
-            "model": Problem,
-            "description": kind(None).message,
-            "content": {"application/problem+json": {}},
-        }
-        for kind in kinds
-    }
+    return {_status_of(kind): {"description": kind(None).message, "content": dict(_CONTENT)} for kind in kinds}
 
 
 def _status_of(kind: type[RequestError]) -> int:
@@ -80,6 +78,21 @@ def install(app: FastAPI) -> None:
     for away in (OperationalError, InterfaceError, PoolTimeout, BlobError):
         app.add_exception_handler(away, _store_is_away)
     app.add_exception_handler(Exception, _internal_error)
+    plain = app.openapi
+    setattr(app, "openapi", lambda: _described(plain()))  # noqa: B010  FastAPI's own way to extend the document
+
+
+def _described(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with the problem's schema, and with it where FastAPI puts its own for a wrong request."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema()
+    for operation in (one for path in document["paths"].values() for one in path.values()):
+        answer = operation["responses"].get("422")
+        if answer and "application/json" in answer["content"]:
+            answer.update(description=errors.InvalidRequest(None).message, content=dict(_CONTENT))
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document
 
 
 def _request_error(_: Request, error: Exception) -> JSONResponse:
@@ -102,7 +115,7 @@ def explain(found: Any) -> str:
 def _http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     codes = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large", 415: "unsupported_media_type"}
-    return problem(error.status_code, codes.get(error.status_code, "invalid_request"), str(error.detail))
+    return problem(error.status_code, codes.get(error.status_code, "invalid_request"), str(error.detail), error.headers)
 
 
 def _store_is_away(_: Request, error: Exception) -> JSONResponse:

@@ -42,6 +42,8 @@ def inference_worker(device: str, lanes: Sequence[str]) -> Command:
     unknown = [lane for lane in lanes if lane not in _KNOWN]
     if unknown or not lanes:
         raise Misconfigured(f"No lane named {', '.join(unknown)!r}; there are {', '.join(_KNOWN)}.")
+    if QUERY_QUEUE in lanes and len(lanes) > 1:
+        raise Misconfigured(f"A worker for {QUERY_QUEUE} takes nothing else, or a search would wait behind a chunk.")
     ordered = [lane for lane in _KNOWN if lane in lanes]
     return _celery("worker", ordered, children=1, environment=_pin(device))
 
@@ -77,9 +79,11 @@ def _celery(
     own = {
         "SCRIBELANE_WORKER_ID": worker_id,
         "SCRIBELANE_QUEUES": ",".join(queues),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", environment.get("SCRIBELANE_THREADS", _cores())),
+        "SCRIBELANE_THREADS": os.environ.get("SCRIBELANE_THREADS", _cores()),
+        **environment,
     }
-    return Command(argv, {**own, **environment})
+    own.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", own["SCRIBELANE_THREADS"]))
+    return Command(argv, own)
 
 
 def _pin(device: str) -> dict[str, str]:

@@ -37,8 +37,11 @@ def query_vector(celery: Celery, text: str, timeout_s: float) -> QueryVector:
             ignore_result=False,
             retry=False,
         )
-        answer = call.get(timeout=timeout_s, disable_sync_subtasks=False)
+        answer = call.get(timeout=timeout_s, disable_sync_subtasks=False, propagate=False)
     except (CeleryError, KombuError, RedisError, OSError, RuntimeError) as error:
         log.warning("no query vector", error=repr(error))
         raise SearchUnavailable() from error
+    if isinstance(answer, BaseException):
+        log.error("the query worker failed", error=repr(answer))
+        raise SearchUnavailable("The query worker failed; the operator's log says why.")
     return QueryVector(answer["model"], answer["vector"])

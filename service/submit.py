@@ -48,6 +48,12 @@ def check_language(language: str | None, model: str | None) -> None:
         raise InvalidRequest(f"language: the model {model} knows English only.")
 
 
+def check_task(task: str, model: str | None) -> None:
+    """Raises `InvalidRequest` for a translation by a model that cannot."""
+    if task == "translate" and model is not None and not find(model, ModelKind.WHISPER).translates:
+        raise InvalidRequest(f"task: the model {model} does not translate; base does.")
+
+
 def lane_for(account: Account, asked: Lane | None) -> Lane:
     """The lane asked for, or the account's own. Raises `Forbidden` for a more urgent one."""
     lane = asked or TIER_LANE[account.tier]
@@ -78,6 +84,7 @@ def accept(
     with service.database.transaction() as connection:
         jobs.insert(connection, new)
         job = jobs.get(connection, new.id)
+    upload.keep()
     service.bell.ring()
     return job
 

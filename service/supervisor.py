@@ -53,6 +53,10 @@ class _Child:
     restart_at: float | None = None
 
 
+class Stopped(Exception):
+    """The supervisor was asked to stop: end the programs in order."""
+
+
 class Supervisor:
     """Runs programs; each writes to `LOG_FOLDER/<name>.log`. Use it from one thread."""
 
@@ -60,6 +64,7 @@ class Supervisor:
         self._log_folder = log_folder
         self._log_folder.mkdir(parents=True, exist_ok=True)
         self._children: dict[str, _Child] = {}
+        self._stop_asked = False
 
     def start(self, program: Program) -> int:
         """Start a program; returns its process id."""
@@ -79,8 +84,14 @@ class Supervisor:
         """The file that a program writes to."""
         return self._log_folder / f"{name}.log"
 
+    def ask_to_stop(self) -> None:
+        """Make the next `tend` raise `Stopped`. Safe in a signal handler, where raising could interrupt anything."""
+        self._stop_asked = True
+
     def tend(self) -> None:
-        """Restart what has died and waited long enough; call it about once a second."""
+        """Restart what has died and waited long enough; call it about once a second. Raises `Stopped` if asked to."""
+        if self._stop_asked:
+            raise Stopped
         now = time.monotonic()
         for child in self._children.values():
             if child.restart_at is not None:

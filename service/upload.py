@@ -13,9 +13,11 @@ from email.message import Message
 from typing import Annotated
 from uuid import UUID
 
+from anyio import CancelScope
 from fastapi import Depends, Request
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
+from starlette.concurrency import run_in_threadpool
 from uuid_utils.compat import uuid7
 
 from core.errors import EmptyUpload, InvalidRequest, UnsupportedMedia, UploadTooLarge
@@ -24,10 +26,18 @@ from core.store import blobs as blob_store
 from service.deps import AccountDep, ServiceDep
 
 _MAX_FIELDS_BYTES = 64 * 1024
-_MAX_HEADERS_BYTES = 16 * 1024
-_OVERHEAD_BYTES = _MAX_FIELDS_BYTES + 2 * _MAX_HEADERS_BYTES
+"""Of all fields and the headers of all parts together."""
+_OVERHEAD_BYTES = 2 * _MAX_FIELDS_BYTES  # as much again for the boundaries between the parts
 _MAX_NAME = 200
+_MAX_SHOWN_NAME = 50
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(slots=True)
+class Custody:
+    """Who answers for a stored file: the request that brought it, until a job has taken it."""
+
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,11 @@ class Upload:
     name: str
     bytes: int
     fields: Mapping[str, str]
+    custody: Custody
+
+    def keep(self) -> None:
+        """Call it once the job is committed: whatever happens to the request then, the file stays."""
+        self.custody.taken = True
 
 
 @dataclass(slots=True)
@@ -91,11 +106,11 @@ class _Form:
 
     def _header_field(self, content: bytes, start: int, end: int) -> None:
         self._part.header_name += content[start:end]
-        self._count(end - start, _MAX_HEADERS_BYTES + _MAX_FIELDS_BYTES)
+        self._count(end - start)
 
     def _header_value(self, content: bytes, start: int, end: int) -> None:
         self._part.header_value += content[start:end]
-        self._count(end - start, _MAX_HEADERS_BYTES + _MAX_FIELDS_BYTES)
+        self._count(end - start)
 
     def _header_end(self) -> None:
         part = self._part
@@ -110,15 +125,17 @@ class _Form:
             self._part.filename = parsed.get_filename()
         except ValueError as error:
             raise InvalidRequest("The file's name cannot be read.") from error
-        if self._part.filename is not None and self._part.name == "file":
+        if self._part.filename is not None:
+            if self._part.name != "file":
+                raise InvalidRequest(f"Send the file in the field `file`, not {self._part.name[:_MAX_SHOWN_NAME]!r}.")
             if self.file_name is not None:
                 raise InvalidRequest("Send one file a request.")
             self.file_name = self._part.filename
 
     def _content(self, content: bytes, start: int, end: int) -> None:
-        if self._part.filename is None or self._part.name != "file":
+        if self._part.filename is None:
             self._part.content += content[start:end]
-            self._count(end - start, _MAX_FIELDS_BYTES)
+            self._count(end - start)
             return
         self.file_bytes += end - start
         if self.file_bytes > self._file_limit:
@@ -129,9 +146,9 @@ class _Form:
         if self._part.filename is None:
             self.fields[self._part.name] = self._part.content.decode("utf-8", "replace")
 
-    def _count(self, n_bytes: int, limit: int) -> None:
+    def _count(self, n_bytes: int) -> None:
         self._fields_bytes += n_bytes
-        if self._fields_bytes > limit:
+        if self._fields_bytes > _MAX_FIELDS_BYTES:
             raise InvalidRequest("The form's fields are too long.")
 
 
@@ -141,17 +158,20 @@ def too_large(limit: int) -> UploadTooLarge:
 
 
 async def _receive(request: Request, service: ServiceDep, account: AccountDep) -> AsyncIterator[Upload]:
-    """Store the form's file; if the request fails later on, take it away again."""
+    """Store the form's file; if the request fails before a job has taken it, take it away again."""
     limit = service.settings.upload_max_bytes
     form = _Form(_boundary(request), limit)
     if int(request.headers.get("content-length") or 0) > limit + _OVERHEAD_BYTES:
         raise too_large(limit)
     job_id = uuid7()
+    custody = Custody()
     try:
         await service.blobs.put_stream(blob_store.input_key(job_id), _file_pieces(request, form, limit))
-        yield Upload(job_id, _clean_name(form), form.file_bytes, form.fields)
+        yield Upload(job_id, _clean_name(form), form.file_bytes, form.fields, custody)
     except BaseException:
-        service.blobs.erase(blob_store.job_prefix(job_id))
+        if not custody.taken:
+            with CancelScope(shield=True):  # a client that goes away cancels the request, but not this
+                await run_in_threadpool(service.blobs.erase, blob_store.job_prefix(job_id))
         raise
 
 

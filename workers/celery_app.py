@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import Any
 
+import structlog
 from celery.platforms import set_pdeathsig
 from celery.signals import (
     beat_embedded_init,
@@ -23,6 +26,10 @@ from core.logs import configure_logging
 from core.settings import settings
 from workers import beat
 
+log = structlog.get_logger(__name__)
+
+_EXIT_CANNOT_START = 70  # EX_SOFTWARE of sysexits.h
+_PAUSE_S = 5.0  # its parent starts it again at once
 _settings = settings()
 
 app = make_celery(
@@ -45,7 +52,13 @@ def _log(**_: Any) -> None:
 def _child_starts(**_: Any) -> None:
     from workers import runtime
 
-    runtime.start()
+    try:
+        runtime.start()
+    except BaseException:
+        # Celery would log this and go on: a child that takes every chunk and can work none.
+        log.critical("this worker cannot start", exc_info=True)
+        time.sleep(_PAUSE_S)
+        os._exit(_EXIT_CANNOT_START)
 
 
 @worker_process_shutdown.connect

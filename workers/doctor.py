@@ -1,4 +1,6 @@
-"""`scribelane doctor`: what this machine has, what is missing, and what to do about it. Loads no model.
+"""`scribelane doctor`: what this machine has, what is missing, and what to do about it.
+
+Loads no model and downloads none.
 
 Run as `python -m workers.doctor`, because it looks at the workers' own libraries; exits with 1 if something
 that this configuration needs is missing.
@@ -59,26 +61,36 @@ def _versions(_: Settings) -> Iterator[Finding]:
 
 
 def _models(own: Settings) -> Iterator[Finding]:
+    offline = own.model_copy(update={"hub_download": False})
+    device = "cuda:0" if _n_gpus() else own.device
     wanted = (
-        (own.whisper_model or default_whisper(own.device), ModelKind.WHISPER),
+        (own.whisper_model or default_whisper(device), ModelKind.WHISPER),
         (own.embedding_model or DEFAULT_EMBEDDING, ModelKind.EMBEDDING),
     )
     for name, kind in wanted:
         try:
-            yield Finding(f"weights of {name}", f"verified, in {locate(own, find(name, kind))}")
+            yield Finding(f"weights of {name}", f"verified, in {locate(offline, find(name, kind))}")
         except ModelError as error:
             yield Finding(f"weights of {name}", "not usable", str(error))
 
 
 def _devices(_: Settings) -> Iterator[Finding]:
-    try:
-        import ctranslate2
-    except ImportError:
+    n_gpus = _n_gpus()
+    if n_gpus is None:
         return
-    n_gpus = ctranslate2.get_cuda_device_count()
     yield Finding("GPUs that CTranslate2 sees", str(n_gpus))
     if n_gpus:
         yield from _cuda()
+
+
+def _n_gpus() -> int | None:
+    """How many GPUs there are for a worker; None if that cannot be asked."""
+    try:
+        import ctranslate2
+    except ImportError:
+        return None
+    n_gpus: int = ctranslate2.get_cuda_device_count()
+    return n_gpus
 
 
 def _cuda() -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from models import registry, weights
 from models.engine import Engine
 from models.fake import FakeEmbedder, FakeTranscriber
 from models.registry import ModelKind, ModelSpec
+
+_SPECIAL_TOKENS = 2  # a model's own start and end mark
 
 
 def make_loader(settings: Settings) -> Callable[[str, ModelKind], Engine]:
@@ -54,12 +57,21 @@ def _embedder(folder: Path, spec: ModelSpec, device: str, threads: int) -> Engin
     return EmbeddingEngine(folder, spec, device=device, threads=threads)
 
 
-def token_counter(settings: Settings, model: str) -> Callable[[str], int]:
-    """How many tokens of an embedding model a text takes; needs the tokenizer only, not torch."""
+@dataclass(frozen=True, slots=True)
+class PassageRuler:
+    """What a passage may take: at most `max_tokens`, as `count` counts them."""
+
+    count: Callable[[str], int]
+    max_tokens: int
+
+
+def passage_ruler(settings: Settings, model: str) -> PassageRuler:
+    """The ruler of an embedding model: its limit less what it puts around a text. Needs no torch."""
     spec = registry.find(model, ModelKind.EMBEDDING)
     if spec.fake:
-        return lambda text: len(text.split())
-    return _tokenizer(locate(settings, spec))
+        return PassageRuler(lambda text: len(text.split()), spec.max_tokens - _SPECIAL_TOKENS)
+    count = _tokenizer(locate(settings, spec))
+    return PassageRuler(count, spec.max_tokens - _SPECIAL_TOKENS - count(spec.passage_prefix))
 
 
 @cache

@@ -7,11 +7,15 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -107,6 +111,7 @@ class Runtime:
             self._store_failure(claim, error)
         except LeaseLost:
             log.info("the chunk was taken away meanwhile")
+            self._forget_blobs_of_deleted_job(claim)
 
     @_patiently
     def _store_failure(self, claim: Claim, error: JobError) -> None:
@@ -132,10 +137,11 @@ def start() -> None:
     celery = make_celery(own.broker_url)
     dispatcher = Dispatcher(database, celery, own.redispatch_s, own.heartbeat_s * WORKER_SILENCE_BEATS)
     blobs = Blobs(own.blob_url)
-    pool = Pool(make_loader(own), own.model_ttl_s)
     worker = _identity(own)
+    # A person waits for the query worker, so its model stays; others give the memory back.
+    pool = Pool(make_loader(own), math.inf if QUERY_QUEUE in worker.lanes else own.model_ttl_s)
     _give_back(database, worker.id, own.max_failures)
-    context = Context(own, database, blobs, pool)
+    context = Context(own, database, blobs, pool, _empty_scratch(worker.id))
     if QUERY_QUEUE in worker.lanes:
         embed_query(context, "warm")  # before the first heartbeat: `/readyz` waits until searches are quick
     heartbeat = Heartbeat(database, Pace(own.heartbeat_s, own.lease_s, own.stall_s), _reporter(worker, pool))
@@ -166,6 +172,7 @@ def stop() -> None:
     except SQLAlchemyError as error:
         log.warning("could not sign off", error=str(error).split("\n")[0])
     _runtime.database.close()
+    shutil.rmtree(_runtime.context.scratch, ignore_errors=True)
     _runtime = None
 
 
@@ -194,6 +201,14 @@ def _give_back(database: Database, worker_id: str, max_failures: int) -> None:
         rescue.rescue(database, max_failures=max_failures, worker_id=worker_id)
     except SQLAlchemyError as error:
         log.warning("the database is away; leases will run out", error=str(error).split("\n")[0])
+
+
+def _empty_scratch(worker_id: str) -> Path:
+    """This worker's folder for inputs in work, without what a killed predecessor left in it."""
+    scratch = Path(tempfile.gettempdir()) / f"scribelane-{worker_id.replace('/', '-')}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return scratch
 
 
 def _reporter(worker: WorkerRecord, pool: Pool) -> Callable[[Claim | None], WorkerRecord]:

@@ -76,7 +76,7 @@ class Blobs:
         """Delete every blob under `prefix`; returns how many. Erasing nothing, or twice at once, is fine."""
         paths = [meta["path"] for batch in obstore.list(self._store, prefix) for meta in batch]
         if self._folder is not None:  # takes the folders along, and does not mind that somebody else was quicker
-            shutil.rmtree(self._folder / prefix, ignore_errors=True)
+            shutil.rmtree(self._folder / prefix, onerror=_unless_gone)
         elif paths:
             obstore.delete(self._store, paths)
         return len(paths)
@@ -84,3 +84,9 @@ class Blobs:
     def check(self) -> None:
         """Raise if the store cannot be written."""
         obstore.put(self._store, "probe", b"")
+
+
+def _unless_gone(_call: object, _path: str, failure: tuple[type[BaseException], BaseException, object]) -> None:
+    """For `rmtree`: somebody else was quicker is fine, anything else is not."""
+    if not isinstance(failure[1], FileNotFoundError):
+        raise failure[1]

@@ -177,11 +177,12 @@ def renew(connection: Connection, claim: Claim, *, lease_s: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A chunk whose worker went silent."""
+    """A chunk whose worker went silent, or whose process is known to be dead."""
 
     chunk_id: UUID
     job_id: UUID
     attempt: int
+    known_dead: bool = False
 
 
 def orphans(connection: Connection, *, worker_id: str | None = None) -> list[Orphan]:
@@ -191,4 +192,4 @@ def orphans(connection: Connection, *, worker_id: str | None = None) -> list[Orp
         sa.text(f"SELECT id, job_id, attempt FROM chunks WHERE status = 'running' AND {lost}"),
         {"worker": worker_id} if worker_id is not None else {},
     )
-    return [Orphan(row.id, row.job_id, row.attempt) for row in rows]
+    return [Orphan(row.id, row.job_id, row.attempt, known_dead=worker_id is not None) for row in rows]

@@ -26,7 +26,7 @@ from core.store.tables import chunks, jobs
 TRANSCRIBED_PER_EMBED = 30
 """Transcribe chunks whose text one embed chunk takes: half an hour of audio at 60 s a chunk."""
 
-_BACKOFF_S = 2.0
+_BACKOFF_S = 3.0
 
 # The facts of a chunk that ends are written only where the fence holds.
 _DONE = sa.text("""
@@ -86,6 +86,8 @@ def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> bool
             chunks.c.id == orphan.chunk_id,
             chunks.c.status == ChunkStatus.RUNNING,
             chunks.c.attempt == orphan.attempt,
+            # Looked at again under the lock: a worker that was cut off may have renewed its lease meanwhile.
+            sa.true() if orphan.known_dead else chunks.c.lease_until < sa.func.now(),
         ),
     ).one_or_none()
     if job is None or row is None:

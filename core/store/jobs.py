@@ -162,19 +162,23 @@ def lock(connection: Connection, job_id: UUID) -> Job | None:
 
 def cancel(connection: Connection, job_id: UUID, account_id: UUID) -> Job:
     """End a job at its owner's wish; running chunks notice at their next step. Raises `NotFound`, `Conflict`."""
+    was = end(connection, job_id, account_id)
+    if was in (JobStatus.COMPLETED, JobStatus.FAILED):
+        raise Conflict(f"The job has {was} already.")
+    return get(connection, job_id, account_id)
+
+
+def end(connection: Connection, job_id: UUID, account_id: UUID) -> JobStatus:
+    """Cancel a job unless it has ended; returns the status that it had. Raises `NotFound`."""
     get(connection, job_id, account_id)
     job = lock(connection, job_id)
     if job is None:
         raise NotFound(f"There is no job {job_id} in this account.")
-    if job.status is JobStatus.CANCELLED:
-        return job
-    if job.status in ENDED:
-        raise Conflict(f"The job has {job.status} already.")
-    end_chunks(connection, job_id)
-    connection.execute(
-        sa.update(jobs).where(jobs.c.id == job_id).values(status=JobStatus.CANCELLED, finished_at=sa.func.now()),
-    )
-    return get(connection, job_id, account_id)
+    if job.status not in ENDED:
+        end_chunks(connection, job_id)
+        cancelled = {"status": JobStatus.CANCELLED, "finished_at": sa.func.now()}
+        connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(cancelled))
+    return job.status
 
 
 def end_chunks(connection: Connection, job_id: UUID) -> None:
@@ -199,11 +203,12 @@ def expired(connection: Connection, limit: int) -> list[tuple[UUID, UUID]]:
     return [(row.id, row.account_id) for row in connection.execute(query)]
 
 
-def with_idle_chunk_blobs(connection: Connection, limit: int) -> list[UUID]:
-    """Ended jobs whose chunk audio can go; a failure that can be tried again keeps it."""
+def with_idle_chunk_blobs(connection: Connection, *, idle_s: float, limit: int) -> list[UUID]:
+    """Jobs that ended `idle_s` ago, whose chunk audio can go; a failure that can be tried again keeps it."""
+    ended_before = sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, idle_s)
     query = (
         sa.select(jobs.c.id)
-        .where(jobs.c.finished_at < sa.func.now(), jobs.c.chunk_blobs_erased_at.is_(None))
+        .where(jobs.c.finished_at < ended_before, jobs.c.chunk_blobs_erased_at.is_(None))
         .where(sa.not_(sa.func.coalesce(jobs.c.error_retryable, sa.false())))
         .limit(limit)
     )

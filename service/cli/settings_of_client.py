@@ -39,18 +39,28 @@ def remember(url: str | None, key: str | None) -> None:
 
 def connect(url: str | None, key: str | None, data_dir: Path) -> Client:
     """A client. What is not given is read from the files that `scribelane up` leaves in its folder."""
-    key = key or _read(data_dir / KEY_FILE)
+    local_url = "" if url and key else _read(data_dir / URL_FILE)
+    # The key is an operator's: it goes to the service that made it and to no other address.
+    if not key and (not url or url.rstrip("/") == local_url):
+        key = _read(data_dir / KEY_FILE)
     if not key:
-        typer.echo(
-            f"No API key: give --key, set SCRIBELANE_API_KEY, or run where `scribelane up` keeps {data_dir}.",
-            err=True,
-        )
+        typer.echo(_no_key(url, data_dir), err=True)
         raise typer.Exit(2)
-    return Client(url or _read(data_dir / URL_FILE) or DEFAULT_URL, key)
+    return Client(url or local_url or DEFAULT_URL, key)
+
+
+def _no_key(url: str | None, data_dir: Path) -> str:
+    if url:
+        return f"No API key for {url}: give --key or set SCRIBELANE_API_KEY."
+    return f"No API key: give --key, set SCRIBELANE_API_KEY, or run where `scribelane up` keeps {data_dir}."
 
 
 def _read(path: Path) -> str:
+    """The content of a file, empty if there is none; one that may not be read is told as such."""
     try:
         return path.read_text().strip()
-    except OSError:
+    except FileNotFoundError:
         return ""
+    except OSError as error:
+        typer.echo(f"error: {path} cannot be read: {error.strerror}", err=True)
+        raise typer.Exit(1) from error

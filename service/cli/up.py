@@ -24,9 +24,9 @@ from core.lanes import Tier
 from core.settings import settings
 from service import processes
 from service.cli.settings_of_client import KEY_FILE, URL_FILE
-from service.embedded import start_postgres, start_valkey
+from service.embedded import private_folder, start_postgres, start_valkey
 from service.processes import Command
-from service.supervisor import Program, Supervisor
+from service.supervisor import Program, Stopped, Supervisor
 
 log = structlog.get_logger(__name__)
 
@@ -40,26 +40,33 @@ _BACKGROUND = 5
 """Niceness of what infers, so that the API and search stay quick on a machine that is fully busy."""
 
 
-class Stopped(Exception):
-    """Ctrl-C or SIGTERM: stop in order."""
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks this machine itself, whatever proxy the environment names."""
 
 
 def run(data_dir: Path, port: int) -> None:
     """Start everything, print `ready`, and tend it until told to stop. Raises `Misconfigured`."""
     data_dir = data_dir.resolve()
     data_dir.mkdir(parents=True, exist_ok=True)
-    with _only_one(data_dir), _signals():
+    with _only_one(data_dir):
+        # As root, PostgreSQL runs as another user and passes through `data_dir`; nobody has to see into these.
+        for name in ("blobs", "logs", "valkey"):
+            private_folder(data_dir / name)
         supervisor = Supervisor(data_dir / "logs")
-        try:
-            _start(supervisor, data_dir, port)
-            while True:
-                time.sleep(_TEND_S)
-                supervisor.tend()
-        except Stopped:
-            log.info("stopping; a chunk in work is finished first")
-        finally:
-            _ignore_signals()
-            _stop(supervisor, data_dir)
+        with _stopping_on_signals(supervisor):
+            _run_until_stopped(supervisor, data_dir, port)
+
+
+def _run_until_stopped(supervisor: Supervisor, data_dir: Path, port: int) -> None:
+    try:
+        _start(supervisor, data_dir, port)
+        while True:
+            time.sleep(_TEND_S)
+            supervisor.tend()
+    except Stopped:
+        log.info("stopping; a chunk in work is finished first")
+    finally:
+        _stop(supervisor, data_dir)
 
 
 def _start(supervisor: Supervisor, data_dir: Path, port: int) -> None:
@@ -100,22 +107,32 @@ def _servers(supervisor: Supervisor, data_dir: Path) -> dict[str, str]:
 
 
 def _prepare_database(data_dir: Path) -> None:
-    """Migrate, and on the first start make the operator's account and leave its key for the client commands."""
+    """Migrate, make the operator's account if it is not there, and leave a key that works for the client commands."""
     from core.errors import NotFound
     from core.store import accounts, migrations
     from core.store.session import Database
 
     database = Database(os.environ["SCRIBELANE_DATABASE_URL"])
     migrations.upgrade(database)
+    kept, issued = _kept_key(data_dir), None
     with database.transaction() as connection:
         try:
             account = accounts.by_name(connection, LOCAL_ACCOUNT)
         except NotFound:
             account = accounts.create(connection, LOCAL_ACCOUNT, Tier.ENTERPRISE, operator=True)
-        if not (data_dir / KEY_FILE).exists():
-            key = accounts.issue_key(connection, account.id)
-            _write_private(data_dir / KEY_FILE, key)
+        # A key of another database, or of one that was restored, opens nothing.
+        if not kept or accounts.by_key(connection, kept) is None:
+            issued = accounts.issue_key(connection, account.id)
+    if issued:  # only now does the database know it
+        _write_private(data_dir / KEY_FILE, issued)
     database.close()
+
+
+def _kept_key(data_dir: Path) -> str:
+    try:
+        return (data_dir / KEY_FILE).read_text().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _devices() -> list[str]:
@@ -141,7 +158,7 @@ def _await_ready(supervisor: Supervisor, url: str) -> None:
 
 def _missing(url: str) -> list[str]:
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=10):
+        with _direct.open(f"{url}/readyz", timeout=10):
             return []
     except urllib.error.HTTPError as error:
         return [str(line) for line in json.load(error).get("missing", [])] or ["the API fails"]
@@ -180,9 +197,11 @@ def _only_one(data_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _stopping_on_signals(supervisor: Supervisor) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop it in order, however often they come."""
+
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped
+        supervisor.ask_to_stop()
 
     before = {which: signal.signal(which, stop) for which in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -190,11 +209,6 @@ def _signals() -> Iterator[None]:
     finally:
         for which, handler in before.items():
             signal.signal(which, handler)
-
-
-def _ignore_signals() -> None:
-    for which in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(which, signal.SIG_IGN)
 
 
 def _write_private(path: Path, content: str) -> None:

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from core import errors
+from core.erasure import erase_job
 from core.errors import InvalidRequest, NotFound
 from core.job import JobKind, JobStatus
-from core.store import blobs as blob_store
 from core.store import jobs, passages
 from core.store.jobs import JobFilter
 from core.transcript import plain_text, spoken_language
@@ -74,9 +74,7 @@ def cancel_job(request: Request, service: ServiceDep, account: AccountDep, job_i
 @router.delete("/{job_id}", status_code=204, responses=_NOT_FOUND)
 def delete_job(service: ServiceDep, account: AccountDep, job_id: UUID) -> None:
     """Erase a job: its media, chunks, text and vectors."""
-    with service.database.transaction() as connection:
-        jobs.delete(connection, job_id, account.id)
-    service.blobs.erase(blob_store.job_prefix(job_id))
+    erase_job(service.database, service.blobs, job_id, account.id)
     service.bell.ring()
 
 
@@ -99,7 +97,7 @@ def get_transcript(
     return transcript_out(job, language, segments)
 
 
-@router.get("/{job_id}/passages", response_model_exclude_none=True, responses=_NOT_FOUND)
+@router.get("/{job_id}/passages", response_model_exclude_unset=True, responses=_NOT_FOUND)
 def get_passages(
     service: ServiceDep,
     account: AccountDep,

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1", tags=["search"])
 
 @router.post(
     "/search",
-    response_model_exclude_none=True,
+    response_model_exclude_unset=True,
     responses=responses(errors.InvalidRequest, errors.SearchUnavailable),
 )
 def search(service: ServiceDep, account: AccountDep, wanted: SearchIn) -> SearchOut:

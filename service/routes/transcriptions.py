@@ -36,4 +36,5 @@ def transcribe(
     options = submit.parse(upload.fields, TranscriptionOptions)
     submit.check_model(options.model, ModelKind.WHISPER)
     submit.check_language(options.language, options.model)
+    submit.check_task(options.task, options.model)
     return submit.accepted(submit.accept(service, account, upload, JobKind.TRANSCRIPTION, options), request, response)

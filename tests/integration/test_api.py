@@ -126,7 +126,7 @@ def test_passages_come_page_by_page_in_the_order_of_the_text(
     while True:
         page = api.get(f"/v1/jobs/{job_id}/passages", params=query).json()
         found += page["data"]
-        if page.get("next_cursor") is None:
+        if page["next_cursor"] is None:
             break
         query["cursor"] = page["next_cursor"]
 

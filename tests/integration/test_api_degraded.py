@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -101,3 +102,29 @@ def test_the_api_imports_no_engine() -> None:
     answer = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_body_without_end_is_refused_before_it_fills_the_memory(api: TestClient) -> None:
+    pieces = (b" " * 100_000 for _ in range(11))
+    answer = api.post("/v1/search", content=pieces, headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large")
+
+
+class _FailingWorker:
+    """A Celery that answers as one does whose task raised."""
+
+    def send_task(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def get(self, **_: Any) -> Any:
+        return RuntimeError("no such weights")
+
+
+def test_a_query_worker_that_fails_is_a_503_too(api: TestClient) -> None:
+    service = api.app.state.service  # type: ignore[attr-defined]
+    api.app.state.service = replace(service, celery=_FailingWorker())  # type: ignore[attr-defined]
+
+    answer = api.post("/v1/search", json={"query": "When is the tide highest?"})
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "search_unavailable")

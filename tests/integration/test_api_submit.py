@@ -94,7 +94,14 @@ def test_options_that_cannot_be_met_are_refused_and_leave_nothing(
 
 
 @pytest.mark.parametrize(
-    "options", [{"language": "klingon"}, {"language": "xx"}, {"language": "de", "model": "tiny.en"}, {"task": "sing"}]
+    "options",
+    [
+        {"language": "klingon"},
+        {"language": "xx"},
+        {"language": "de", "model": "tiny.en"},
+        {"task": "sing"},
+        {"task": "translate", "model": "tiny.en"},
+    ],
 )
 def test_what_whisper_cannot_do_is_refused(api: TestClient, options: dict[str, str]) -> None:
     answer = api.post("/v1/transcriptions", data=options, files=RECORDING)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from core.erasure import erase_job
 from core.errors import Internal, MediaUnreadable, NotFound
 from core.store import completion, jobs
 from core.store.accounts import Account
@@ -47,7 +48,7 @@ def fail(database: Database, job_id: UUID, error: Internal | MediaUnreadable) ->
 def test_a_clean_service_stays_as_it_is(database: Database, account: Account, blobs: Blobs) -> None:
     job_id = with_blobs(database, account, blobs)
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S) == Cleaned(0, 0, 0)
+    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0) == Cleaned(0, 0, 0)
     assert kept(blobs, input_key(job_id))
     assert kept(blobs, chunk_key(job_id, 0))
 
@@ -56,7 +57,7 @@ def test_an_expired_job_goes_with_its_media(database: Database, account: Account
     gone, stays = with_blobs(database, account, blobs), with_blobs(database, account, blobs)
     work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second' WHERE id = :id", id=gone)
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S).expired_jobs == 1
+    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).expired_jobs == 1
 
     assert not kept(blobs, input_key(gone))
     assert kept(blobs, input_key(stays))
@@ -70,7 +71,7 @@ def test_the_chunk_audio_of_a_completed_job_goes_once_and_its_media_stays(
     job_id = with_blobs(database, account, blobs)
     work.finish(database, job_id)
 
-    assert [clean(database, blobs, worker_silence_s=SILENCE_S).chunk_blobs for _ in range(2)] == [1, 0]
+    assert [clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).chunk_blobs for _ in range(2)] == [1, 0]
     assert (kept(blobs, chunk_key(job_id, 0)), kept(blobs, input_key(job_id))) == (False, True)
 
 
@@ -79,7 +80,7 @@ def test_the_chunk_audio_of_a_cancelled_job_goes(database: Database, account: Ac
     with database.transaction() as connection:
         jobs.cancel(connection, job_id, account.id)
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S).chunk_blobs == 1
+    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).chunk_blobs == 1
 
 
 @pytest.mark.parametrize(("error", "erased"), [(MediaUnreadable(), 1), (Internal(), 0)])
@@ -89,7 +90,7 @@ def test_the_chunk_audio_of_a_failed_job_stays_where_another_try_may_help(
     job_id = with_blobs(database, account, blobs)
     fail(database, job_id, error)
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S).chunk_blobs == erased
+    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).chunk_blobs == erased
 
 
 def test_the_records_of_silent_workers_go(database: Database, blobs: Blobs) -> None:
@@ -97,7 +98,7 @@ def test_the_records_of_silent_workers_go(database: Database, blobs: Blobs) -> N
     work.execute(database, "UPDATE workers SET last_seen = now() - interval '1 minute'")
     work.report_worker(database, "express", worker_id="alive/0")
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S).silent_workers == 1
+    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).silent_workers == 1
     assert [row.id for row in work.execute(database, "SELECT id FROM workers")] == ["alive/0"]
 
 
@@ -106,7 +107,52 @@ def test_two_cleaners_at_once_do_not_disturb_each_other(database: Database, acco
         with_blobs(database, account, blobs)
     work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second'")
 
-    answers = work.together(4, *[lambda: clean(database, blobs, worker_silence_s=SILENCE_S)] * 4)
+    answers = work.together(4, *[lambda: clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0)] * 4)
 
     assert [answer for answer in answers if not isinstance(answer, Cleaned)] == []
     assert work.execute(database, "SELECT count(*) FROM jobs")[0][0] == 0
+
+
+def test_chunk_audio_is_left_alone_while_a_worker_may_still_write_it(
+    database: Database, account: Account, blobs: Blobs
+) -> None:
+    work.finish(database, with_blobs(database, account, blobs))
+
+    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=60).chunk_blobs == 0
+
+
+class _Away(Blobs):
+    """A blob store that fails once, for the first job that is erased."""
+
+    failures = 1
+
+    def erase(self, prefix: str) -> int:
+        if self.failures:
+            self.failures -= 1
+            raise OSError("the store is away")
+        return super().erase(prefix)
+
+
+def test_a_job_whose_blobs_cannot_be_erased_keeps_neither_itself_nor_others_for_good(
+    database: Database, account: Account, tmp_path: Path
+) -> None:
+    away = _Away((tmp_path / "blobs").as_uri())
+    for _ in range(3):
+        with_blobs(database, account, away)
+    work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second'")
+
+    assert [clean(database, away, worker_silence_s=SILENCE_S, idle_s=0).expired_jobs for _ in range(2)] == [2, 1]
+
+
+def test_a_job_is_not_forgotten_before_its_media_is_gone(database: Database, account: Account, tmp_path: Path) -> None:
+    away = _Away((tmp_path / "blobs").as_uri())
+    job_id = with_blobs(database, account, away)
+
+    with pytest.raises(OSError, match="away"):
+        erase_job(database, away, job_id, account.id)
+    assert work.job(database, job_id).status == "cancelled"
+
+    erase_job(database, away, job_id, account.id)
+    assert not kept(away, input_key(job_id))
+    with pytest.raises(NotFound):
+        work.job(database, job_id)

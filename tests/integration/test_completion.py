@@ -27,7 +27,7 @@ def fail(database: Database, claimed: Claim, error: JobError | None = None, max_
 
 def rescue(database: Database, claimed: Claim, max_failures: int = 3) -> bool:
     with database.transaction() as connection:
-        orphan = Orphan(claimed.chunk_id, claimed.job_id, claimed.attempt)
+        orphan = Orphan(claimed.chunk_id, claimed.job_id, claimed.attempt, known_dead=True)
         return completion.rescue(connection, orphan, max_failures=max_failures)
 
 

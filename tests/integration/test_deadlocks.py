@@ -24,7 +24,7 @@ def fail(database: Database, claimed: Claim) -> bool:
 
 def rescue(database: Database, claimed: Claim) -> bool:
     with database.transaction() as connection:
-        orphan = Orphan(claimed.chunk_id, claimed.job_id, claimed.attempt)
+        orphan = Orphan(claimed.chunk_id, claimed.job_id, claimed.attempt, known_dead=True)
         return completion.rescue(connection, orphan, max_failures=3)
 
 

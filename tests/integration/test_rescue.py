@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.job import JobStatus
-from core.store import jobs
+from core.store import chunks, completion, jobs
 from core.store.accounts import Account
 from core.store.session import Database
 from tests.integration import work
@@ -89,3 +89,16 @@ def test_a_crash_in_a_cancelled_job_is_nobodys_business(database: Database, acco
 
     assert rescue(database, max_failures=1) == 0
     assert work.job(database, job_id).status is JobStatus.CANCELLED
+
+
+def test_a_lease_that_was_renewed_after_it_was_found_expired_is_kept(database: Database, account: Account) -> None:
+    claimed = work.claim_one(database, work.submit(database, account), lease_s=-1)
+    with database.transaction() as connection:
+        (orphan,) = chunks.orphans(connection)
+        chunks.renew(connection, claimed, lease_s=60)
+
+    with database.transaction() as connection:
+        assert not completion.rescue(connection, orphan, max_failures=3)
+
+    (row,) = work.chunk_rows(database, claimed.job_id)
+    assert (row.status, row.failures) == ("running", 0)

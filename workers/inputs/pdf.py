@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from celery.exceptions import SoftTimeLimitExceeded
 from pypdf import PasswordType, PdfReader
@@ -48,7 +48,11 @@ def read_pages(path: Path, *, max_pages: int, on_page: Callable[[int, int], None
     Raises PdfUnreadable (no PDF, broken, no pages, more than `max_pages`), PdfEncrypted (opens only with a password)
     or PdfNoText (nothing but images).
     """
-    reader = _open(path.read_bytes())
+    with path.open("rb") as file:  # pypdf reads what it needs: an upload may be larger than the memory
+        return _read(_open(file), max_pages, on_page)
+
+
+def _read(reader: PdfReader, max_pages: int, on_page: Callable[[int, int], None]) -> PdfText:
     n_pages = _count_pages(reader, max_pages)
     pages: list[Page] = []
     failed: list[int] = []
@@ -78,12 +82,14 @@ def _broken_file_is(error: JobError) -> Iterator[None]:
         raise error from cause
 
 
-def _open(content: bytes) -> PdfReader:
-    if HEADER not in content[:HEADER_WITHIN_BYTES]:
+def _open(file: BinaryIO) -> PdfReader:
+    """The reader of a file that stays open as long as it is read from."""
+    if HEADER not in file.read(HEADER_WITHIN_BYTES):
         raise PdfUnreadable("The file is not a PDF.")
+    file.seek(0)
     with _broken_file_is(PdfUnreadable("The PDF is damaged or incomplete and cannot be opened.")):
         try:
-            reader = PdfReader(BytesIO(content))
+            reader = PdfReader(file)
         except NotImplementedError as cause:  # encrypted for a certificate instead of a password
             raise PdfEncrypted("The PDF is encrypted in a way that cannot be opened here.") from cause
         # Many PDFs are encrypted with an empty password, only to forbid printing: those open for everyone.

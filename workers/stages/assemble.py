@@ -18,6 +18,6 @@ def assemble(context: Context, claim: Claim, lease: Lease) -> Assembled:
     with context.database.transaction() as connection:
         job = jobs.get(connection, claim.job_id)
         heard = passages.segments_of(connection, claim.job_id)
-    if heard or job.warnings:
+    if heard or any(warning["code"] == "no_speech" for warning in job.warnings):
         return Assembled()
     return Assembled([{"code": "no_speech", "message": "No words were understood in the recording."}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.job import JobKind
 from core.settings import Settings
@@ -15,12 +16,13 @@ from models.registry import DEFAULT_EMBEDDING, default_whisper
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The worker's plain values and its three stores: rows, blobs, loaded models."""
+    """The worker's plain values, its three stores (rows, blobs, loaded models) and a folder for files in work."""
 
     settings: Settings
     database: Database
     blobs: Blobs
     pool: Pool
+    scratch: Path
 
     def whisper_model(self, claim: Claim) -> str:
         """The model that this transcription runs on: the client's choice, the operator's, the device's."""

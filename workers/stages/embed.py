@@ -10,15 +10,13 @@ from core.passages import Passage, TimedText, from_segments
 from core.store import passages as passage_store
 from core.store.chunks import Claim
 from core.store.results import Embedded
-from models.registry import ModelKind, find
-from workers.engines import token_counter
+from models.registry import ModelKind
+from workers.engines import passage_ruler
 from workers.lease import Lease
 from workers.stages.context import Context
 
 _BATCH = 16
 """Texts embedded between two steps of progress."""
-
-_SPECIAL_TOKENS = 2
 
 
 def embed(context: Context, claim: Claim, lease: Lease) -> Embedded:
@@ -40,9 +38,9 @@ def _passages(context: Context, claim: Claim, model: str) -> list[Passage]:
             return passage_store.passages_of_chunk(connection, claim.job_id, claim.ordinal)
         span = (claim.input["chunk_from"], claim.input["chunk_to"])
         segments = passage_store.segments_of(connection, claim.job_id, *span)
-    max_tokens = find(model, ModelKind.EMBEDDING).max_tokens - _SPECIAL_TOKENS
+    ruler = passage_ruler(context.settings, model)
     timed = [TimedText(segment.start_s, segment.end_s, segment.text) for segment in segments]
-    return from_segments(timed, token_counter(context.settings, model), max_tokens)
+    return from_segments(timed, ruler.count, ruler.max_tokens)
 
 
 def embed_query(context: Context, text: str) -> dict[str, Any]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from core import plan
 from core.job import JobKind
@@ -20,19 +18,23 @@ from core.store import blobs as blob_store
 from core.store.chunks import Claim
 from core.store.completion import embed_chunks_for
 from core.store.results import Prepared
-from models.registry import ModelKind, find
-from workers.engines import token_counter
-from workers.inputs.pdf import PdfText
+from workers.engines import passage_ruler
 from workers.lease import Lease
 from workers.stages.context import Context
+
+if TYPE_CHECKING:  # Beat imports the tasks too, in an image without the libraries that open inputs
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from workers.inputs.pdf import PdfText
 
 PASSAGES_PER_CHUNK = 64
 """A few seconds of embedding on two CPU cores: short enough to share, long enough to batch."""
 
 
 def prepare(context: Context, claim: Claim, lease: Lease) -> Prepared:
-    """Bring the input to a scratch folder and prepare it by its kind."""
-    with tempfile.TemporaryDirectory(prefix="scribelane-") as scratch:
+    """Bring the input to a folder of its own and prepare it by its kind."""
+    with tempfile.TemporaryDirectory(dir=context.scratch) as scratch:
         path = Path(scratch) / "input"
         context.blobs.download(blob_store.input_key(claim.job_id), path)
         lease.progress()
@@ -77,9 +79,8 @@ def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepa
     from workers.inputs import pdf
 
     text = pdf.read_pages(path, max_pages=context.settings.pdf_max_pages, on_page=lease.progress)
-    model = context.embedding_model(claim)
-    max_tokens = find(model, ModelKind.EMBEDDING).max_tokens
-    passages = from_pages(text.pages, token_counter(context.settings, model), max_tokens - _SPECIAL_TOKENS)
+    ruler = passage_ruler(context.settings, context.embedding_model(claim))
+    passages = from_pages(text.pages, ruler.count, ruler.max_tokens)
     groups: Sequence[Sequence[Passage]] = [
         passages[first : first + PASSAGES_PER_CHUNK] for first in range(0, len(passages), PASSAGES_PER_CHUNK)
     ]
@@ -100,8 +101,6 @@ def _page_warnings(text: PdfText) -> Iterator[dict[str, str]]:
         message = f"{blank} of {text.n_pages} pages hold no text, perhaps only images."
         yield {"code": "pages_without_text", "message": message}
 
-
-_SPECIAL_TOKENS = 2  # the model's own start and end mark count towards its limit
 
 _NO_SPEECH = {"code": "no_speech", "message": "No speech was found in the recording."}
 _DAMAGED = {"code": "media_damaged", "message": "Parts of the file could not be decoded; the rest was transcribed."}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.errors import TaskUnsupported
 from core.store import blobs as blob_store
 from core.store.chunks import Claim
 from core.store.results import Transcribed
 from core.transcript import TranscriptSegment, TranscriptWord
 from models.engine import Clip, Segment, TranscribeOptions
-from models.registry import ModelKind
+from models.registry import ModelKind, find
 from workers.lease import Lease
 from workers.stages.context import Context
 
@@ -22,7 +23,10 @@ def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
     audio = np.frombuffer(blob, dtype=np.int16).astype(np.float32) / _INT16_FULL_SCALE
     start_s = float(claim.input["start_s"])
     clips = [Clip(begin - start_s, end - start_s) for begin, end in claim.input["clips"]]
-    with context.pool.use(context.whisper_model(claim), ModelKind.WHISPER) as engine:
+    model = context.whisper_model(claim)
+    if claim.options.get("task") == "translate" and not find(model, ModelKind.WHISPER).translates:
+        raise TaskUnsupported()
+    with context.pool.use(model, ModelKind.WHISPER) as engine:
         lease.progress()
         heard = engine.transcribe(audio, clips, _options(claim))
         segments = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 
 import pytest
@@ -126,3 +127,16 @@ def test_every_queue_has_a_process_that_takes_from_it() -> None:
 
 def test_a_gpu_worker_infers_in_one_process() -> None:
     assert option(processes.inference_worker("cuda:0", LANES), "--concurrency") == "1"
+
+
+def test_a_worker_for_queries_takes_nothing_else() -> None:
+    with pytest.raises(Misconfigured, match="query"):
+        processes.inference_worker("cpu", ["express", "query"])
+
+
+def test_a_worker_uses_as_many_threads_as_it_may_use_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SCRIBELANE_THREADS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    environment = processes.inference_worker("cpu", ["express"]).environment
+
+    assert environment["SCRIBELANE_THREADS"] == environment["OMP_NUM_THREADS"] == str(len(os.sched_getaffinity(0)))
