@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -61,7 +63,19 @@ class Settings(BaseSettings):
     queues: str = Field("", description="the Celery queues that this worker takes from, comma-separated")
     device: str = Field("cpu", description="`cpu` or `cuda:N`")
     threads: int = Field(0, ge=0, description="inference threads on the CPU; 0: all cores")
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+
+    @field_validator("blob_url")
+    @classmethod
+    def _is_a_url(cls, value: str) -> str:
+        if value and not urlsplit(value).scheme:
+            raise ValueError("it needs a scheme, such as file:///var/lib/scribelane/blobs")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
 
 
 @cache

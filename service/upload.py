@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Annotated
@@ -157,7 +157,7 @@ def too_large(limit: int) -> UploadTooLarge:
     return UploadTooLarge(f"The file is larger than the {limit / MIB:.0f} MiB that this service accepts.")
 
 
-async def _receive(request: Request, service: ServiceDep, account: AccountDep) -> AsyncIterator[Upload]:
+async def _receive(request: Request, service: ServiceDep, account: AccountDep) -> AsyncGenerator[Upload, None]:
     """Store the form's file; if the request fails before a job has taken it, take it away again."""
     limit = service.settings.upload_max_bytes
     form = _Form(_boundary(request), limit)

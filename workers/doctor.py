@@ -24,7 +24,7 @@ from core.settings import Settings, settings
 from core.store import migrations
 from core.store.blobs import Blobs
 from core.store.session import Database
-from models.errors import ModelError
+from models.errors import ModelError, WeightsMissing
 from models.registry import DEFAULT_EMBEDDING, ModelKind, default_whisper, find
 from workers.engines import locate
 
@@ -71,7 +71,9 @@ def _models(own: Settings) -> Iterator[Finding]:
         try:
             yield Finding(f"weights of {name}", f"verified, in {locate(offline, find(name, kind))}")
         except ModelError as error:
-            yield Finding(f"weights of {name}", "not usable", str(error))
+            to_come = own.hub_download and isinstance(error, WeightsMissing)
+            state = "not here; the first job would download them" if to_come else "not usable"
+            yield Finding(f"weights of {name}", state, str(error))
 
 
 def _devices(_: Settings) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import obstore
 from obstore.store import LocalStore, ObjectStore, from_url
@@ -39,6 +39,9 @@ def chunks_prefix(job_id: UUID) -> str:
 def job_prefix(job_id: UUID) -> str:
     """Where everything of a job lies."""
     return f"jobs/{job_id}"
+
+
+_PROBE_BYTES = 64 * 1024
 
 
 class Blobs:
@@ -83,7 +86,9 @@ class Blobs:
 
     def check(self) -> None:
         """Raise if the store cannot be written."""
-        obstore.put(self._store, "probe", b"")
+        probe = f"probes/{uuid4()}"
+        obstore.put(self._store, probe, bytes(_PROBE_BYTES))  # an empty one would fit on a full disk
+        obstore.delete(self._store, probe)
 
 
 def _unless_gone(_call: object, _path: str, failure: tuple[type[BaseException], BaseException, object]) -> None:

@@ -40,10 +40,6 @@ _BACKGROUND = 5
 """Niceness of what infers, so that the API and search stay quick on a machine that is fully busy."""
 
 
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Asks this machine itself, whatever proxy the environment names."""
-
-
 def run(data_dir: Path, port: int) -> None:
     """Start everything, print `ready`, and tend it until told to stop. Raises `Misconfigured`."""
     data_dir = data_dir.resolve()
@@ -157,8 +153,9 @@ def _await_ready(supervisor: Supervisor, url: str) -> None:
 
 
 def _missing(url: str) -> list[str]:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy reaches this machine itself
     try:
-        with _direct.open(f"{url}/readyz", timeout=10):
+        with direct.open(f"{url}/readyz", timeout=10):
             return []
     except urllib.error.HTTPError as error:
         return [str(line) for line in json.load(error).get("missing", [])] or ["the API fails"]

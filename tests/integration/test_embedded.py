@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import psycopg
 import pytest
 import redis
 
-from service.embedded import start_postgres, start_valkey
-from service.supervisor import Supervisor
+from service.embedded import _await, start_postgres, start_valkey
+from service.supervisor import Stopped, Supervisor
 
 
 @contextmanager
@@ -70,6 +71,25 @@ def test_postgres_is_reached_through_its_folder_alone(tmp_path: Path) -> None:
         assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts PostgreSQL as another user")
+def test_a_socket_outside_of_the_folder_is_closed_to_others_too(tmp_path: Path) -> None:
+    with supervised(tmp_path) as supervisor:
+        url = start_postgres(supervisor, tmp_path / ("a-long-name" * 10) / "pg")
+        sockets = Path(unquote(url.partition("host=")[2]))
+
+        assert not sockets.is_relative_to(tmp_path)
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_waiting_for_a_server_ends_when_one_is_told_to_stop(tmp_path: Path) -> None:
+    with supervised(tmp_path) as supervisor:
+        supervisor.ask_to_stop()
+        with pytest.raises(Stopped):
+            _await(supervisor, "postgres", lambda: False)
+
+
 def test_postgres_brings_vectors_and_ordered_ids(tmp_path: Path) -> None:
     with supervised(tmp_path) as supervisor, psycopg.connect(start_postgres(supervisor, tmp_path / "pg")) as connection:
         connection.execute("CREATE EXTENSION vector")
@@ -99,5 +119,6 @@ def test_valkey_asks_for_a_password_that_others_cannot_read(tmp_path: Path) -> N
         with redis.Redis.from_url(anonymous) as client, pytest.raises(redis.AuthenticationError):
             client.ping()
         assert stat.S_IMODE((tmp_path / "vk" / "valkey.conf").stat().st_mode) == 0o600
+        assert stat.S_IMODE((tmp_path / "vk").stat().st_mode) == 0o700
         command_line = Path(f"/proc/{supervisor.pid('valkey')}/cmdline").read_bytes()
         assert password.encode() not in command_line

@@ -145,6 +145,26 @@ def test_all_of_us_share_one_blob_store(name: str) -> None:
     assert SERVICES[name]["environment"]["SCRIBELANE_BLOB_URL"] == "file:///blobs"
 
 
+@pytest.mark.parametrize("name", [*OURS, "flower"])
+def test_other_settings_of_the_environment_file_reach_us_but_the_passwords_as_such_do_not(name: str) -> None:
+    environment = SERVICES[name]["environment"]  # stands above env_file
+
+    assert SERVICES[name]["env_file"] == [{"path": ".env", "required": False}]
+    for secret in {match["name"] for match in REFERENCE.finditer(COMPOSE_TEXT) if match["name"].endswith("PASSWORD")}:
+        assert environment[secret] == ""
+
+
+@pytest.mark.parametrize("name", ["postgres", "valkey"])
+def test_the_stores_are_given_what_they_need_and_no_more(name: str) -> None:
+    assert "env_file" not in SERVICES[name]
+
+
+def test_no_health_check_goes_through_a_proxy() -> None:
+    for text in (COMPOSE_TEXT, (ROOT / "Dockerfile.gpu").read_text()):
+        assert "urlopen" not in text
+        assert text.count("healthz") + text.count("/healthcheck") == text.count("build_opener(ProxyHandler({}))")
+
+
 def test_the_base_image_is_an_exact_build_argument_and_nothing_runs_as_root() -> None:
     dockerfile = (ROOT / "Dockerfile.gpu").read_text()
     finals = re.findall(r"^FROM runtime AS (?:api|worker)\n(?:(?!^FROM).*\n?)*", dockerfile, re.MULTILINE)

@@ -33,6 +33,10 @@ FORMATS = "aac,ac3,aiff,amr,asf,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,og
 PROGRESS_S = 10.0
 """Seconds of media between two calls of `on_progress`."""
 
+MISSING_S = 2.0
+MISSING_SHARE = 0.02
+"""A recording that is shorter than its file says by more than both is damaged; estimated durations are that exact."""
+
 TARGET_RMS = 0.1
 PEAK_LIMIT = 0.95
 MAX_GAIN = 1_000.0
@@ -207,4 +211,14 @@ def _decode_stream(source: BinaryIO, sink: _Sink) -> bool:
             except av.FFmpegError:
                 damaged = True
         sink.finish()
-    return damaged
+        return damaged or _breaks_off(container, stream, sink.n_samples / RATE_HZ)
+
+
+def _breaks_off(container: av.container.InputContainer, stream: av.AudioStream, decoded_s: float) -> bool:
+    """Whether the file says that it is clearly longer than what came out, as one does that was cut between frames."""
+    claimed_s = 0.0
+    if stream.duration is not None and stream.time_base is not None:
+        claimed_s = float(stream.duration * stream.time_base)
+    elif container.duration is not None and not container.streams.video:
+        claimed_s = container.duration / av.time_base
+    return claimed_s - decoded_s > max(MISSING_S, MISSING_SHARE * claimed_s)

@@ -212,3 +212,18 @@ def test_a_search_returns_hits_with_their_citations() -> None:
 
     assert json.loads(asked.bodies[0]) == {"query": "moon", "limit": 3}
     assert [(found.name, found.citation) for found in hits] == [("a.pdf", {"page_from": 3, "page_to": 3})]
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with serving(Answer(502, b"<html>")) as (proxy, through_proxy), serving(as_job()) as (url, _):
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy)
+        for host in ("127.0.0.1", "localhost"):
+            with Client(url.replace("127.0.0.1", host), "k") as client:
+                assert client.job("7").id == "7"
+        with Client("http://scribelane.test", "k") as client:
+            refused(lambda: client.job("7"))
+
+    assert through_proxy.lines == ["GET http://scribelane.test/v1/jobs/7"]

@@ -105,6 +105,7 @@ def test_a_method_that_is_not_there_is_a_problem_too() -> None:
     answer = answering(KeyError()).delete("/fails")
 
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+    assert answer.headers["Allow"] == "GET"
 
 
 def test_a_body_of_the_wrong_form_names_the_field_without_echoing_it() -> None:
@@ -125,3 +126,21 @@ def test_a_route_lists_the_errors_that_it_answers_with() -> None:
     listed = problems.responses(errors.NotFound, errors.SearchUnavailable)
 
     assert set(listed) == {401, 404, 503}
+
+
+def test_the_openapi_document_describes_every_refusal_as_a_problem_document(api: TestClient) -> None:
+    document = api.get("/openapi.json").json()
+    refusals = {
+        f"{path} {status}": list(answer["content"].items())
+        for path, operations in document["paths"].items()
+        if path != "/readyz"  # its 503 says what is missing, in its own form
+        for operation in operations.values()
+        for status, answer in operation["responses"].items()
+        if status >= "400"
+    }
+    as_problem = ("application/problem+json", {"schema": {"$ref": "#/components/schemas/Problem"}})
+
+    assert len(refusals) > 10
+    assert {where: content for where, content in refusals.items() if content != [as_problem]} == {}
+    assert set(document["components"]["schemas"]["Problem"]["properties"]) >= {"title", "status", "detail", "code"}
+    assert "HTTPValidationError" not in document["components"]["schemas"]

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import anyio
 import pytest
+from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from httpx2 import Response
 from hypothesis import given
 from hypothesis import strategies as st
 from python_multipart.exceptions import MultipartParseError
 
+from core.dispatch import Bell
 from core.errors import InvalidRequest, UploadTooLarge
-from service.upload import _clean_name, _Form
+from core.lanes import Tier
+from core.store.accounts import Account
+from service.upload import Upload, _clean_name, _Form, _receive
 
 BOUNDARY = "b0undary"
 LIMIT = 1_000_000  # what the fixture `settings` accepts
@@ -169,8 +175,68 @@ def test_a_form_without_a_file_is_refused(api: TestClient) -> None:
     assert post(api, form(part("task", b"translate"))).status_code == 422
 
 
-def test_a_file_under_another_name_is_refused(api: TestClient) -> None:
-    assert post(api, form(part("audio", b"RIFF", "a.wav"))).status_code == 422
+def test_a_file_under_another_name_is_refused_with_the_right_name(api: TestClient) -> None:
+    answer = post(api, form(part("audio", b"RIFF" * 50_000, "a.wav")))
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert answer.json()["detail"] == "Send the file in the field `file`, not 'audio'."
+
+
+def test_a_file_beside_the_right_one_is_refused_too() -> None:
+    with pytest.raises(InvalidRequest, match="not 'metadata'"):
+        read(form(part("file", b"1", "a.wav"), part("metadata", b"{}", "b.json")))
+
+
+def given_up(api: TestClient, *, taken: bool) -> Upload:
+    """An upload whose client went away after it was stored, before or after a job had taken it."""
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": form(part("file", b"RIFF", "a.wav"))}
+
+    async def upload() -> Upload:
+        assert isinstance(api.app, FastAPI)
+        content_type = f"multipart/form-data; boundary={BOUNDARY}".encode()
+        request = Request({"type": "http", "headers": [(b"content-type", content_type)]}, receive)
+        account = Account(uuid4(), "ada", Tier.PRO, operator=False)
+        received = _receive(request, api.app.state.service, account)
+        stored = await anext(received)
+        with anyio.CancelScope() as scope:
+            if taken:
+                stored.keep()
+            scope.cancel()
+            try:
+                await anyio.sleep_forever()
+            except BaseException as cancelled:
+                await received.athrow(cancelled)
+        return stored
+
+    return anyio.run(upload)
+
+
+def test_a_file_of_a_request_that_was_given_up_is_taken_away(api: TestClient, tmp_path: Path) -> None:
+    given_up(api, taken=False)
+
+    assert stored_files(tmp_path / "blobs") == []
+
+
+def test_a_file_that_a_job_has_taken_stays_when_its_request_is_given_up(api: TestClient, tmp_path: Path) -> None:
+    stored = given_up(api, taken=True)
+
+    assert stored_files(tmp_path / "blobs") == [tmp_path / "blobs" / "jobs" / str(stored.job_id) / "input"]
+
+
+def test_a_job_that_was_committed_has_its_file_even_if_its_request_fails(
+    api: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Bell) -> None:
+        raise RuntimeError("after the commit")
+
+    monkeypatch.setattr(Bell, "ring", broken)
+    with pytest.raises(RuntimeError, match="after the commit"):
+        post(api, form(part("file", b"RIFF", "a.wav")))
+
+    (job,) = api.get("/v1/jobs").json()["data"]
+    assert stored_files(tmp_path / "blobs") == [tmp_path / "blobs" / "jobs" / job["id"] / "input"]
 
 
 def test_a_body_that_is_no_form_is_refused(api: TestClient) -> None:

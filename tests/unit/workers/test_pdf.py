@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,6 +179,19 @@ def test_the_limits_of_the_worker_are_not_taken_for_a_broken_page(
     break_page(monkeypatch, {2}, error)
     with pytest.raises(type(error)):
         read(written(tmp_path / "a.pdf", *THREE_PAGES))
+
+
+def test_what_no_page_needs_is_not_read_into_memory(tmp_path: Path) -> None:
+    writer = PdfWriter(clone_from=written(tmp_path / "a.pdf", *THREE_PAGES))
+    writer.add_attachment("film.bin", random.Random(4).randbytes(16_000_000))
+    writer.write(tmp_path / "large.pdf")
+    del writer
+    tracemalloc.start()
+    try:
+        assert read(tmp_path / "large.pdf").n_pages == 3
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_characters_that_the_database_refuses_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,45 @@
+"""The doctor looks without touching: it downloads nothing, and it asks for what this machine's workers would load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ctranslate2
+import pytest
+
+from core.settings import Settings
+from models.errors import WeightsMissing
+from models.registry import ModelSpec
+from workers import doctor
+
+
+@pytest.fixture
+def looked_for(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """What was looked for, and whether it might have been downloaded; none of it is there."""
+    asked: list[tuple[str, bool]] = []
+
+    def locate(settings: Settings, spec: ModelSpec) -> Path:
+        asked.append((spec.name, settings.hub_download))
+        raise WeightsMissing("not on this machine")
+
+    monkeypatch.setattr(doctor, "locate", locate)
+    return asked
+
+
+@pytest.mark.parametrize(("n_gpus", "whisper"), [(0, "base"), (1, "large-v3-turbo")])
+def test_the_default_model_of_the_machine_is_looked_for_and_never_downloaded(
+    monkeypatch: pytest.MonkeyPatch, looked_for: list[tuple[str, bool]], n_gpus: int, whisper: str
+) -> None:
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: n_gpus)
+
+    findings = list(doctor._models(Settings(hub_download=True, whisper_model="", embedding_model="")))
+
+    assert looked_for == [(whisper, False), ("all-MiniLM-L6-v2", False)]
+    assert all("would download" in finding.state and finding.advice for finding in findings)
+
+
+def test_weights_that_cannot_come_are_not_usable(looked_for: list[tuple[str, bool]]) -> None:
+    findings = list(doctor._models(Settings(hub_download=False)))
+
+    assert len(looked_for) == 2
+    assert {finding.state for finding in findings} == {"not usable"}
