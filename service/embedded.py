@@ -89,15 +89,17 @@ def start_valkey(supervisor: Supervisor, folder: Path) -> str:
         "bind 127.0.0.1",
         f"port {port}",
         f"requirepass {password}",  # in a file that only its user reads, not on a command line that all can see
-        f'dir "{folder.resolve()}"',
+        "dir .",
         "appendonly yes",
         "maxmemory-policy noeviction",
         'save ""',
     ]
     with open(os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write("\n".join(lines) + "\n")
-    argv = [str(get_binary_path()), str(configuration.resolve())]
-    supervisor.start(Program("valkey", argv, orphan_signal=signal.SIGTERM))
+    # Read from stdin: Valkey takes a path for a pattern, and would start without its configuration in a folder `[x]`.
+    argv = [str(get_binary_path()), "-"]
+    program = Program("valkey", argv, orphan_signal=signal.SIGTERM, folder=folder, stdin=configuration)
+    supervisor.start(program)
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     _await(supervisor, "valkey", lambda: _valkey_answers(url))
     return url

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from core import errors
 from core.errors import RequestError
@@ -75,8 +76,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    for away in (OperationalError, InterfaceError, PoolTimeout, BlobError):
-        app.add_exception_handler(away, _store_is_away)
+    for away in (OperationalError, InterfaceError, PoolTimeout):
+        app.add_exception_handler(away, _database_is_away)
+    app.add_exception_handler(BlobError, _media_store_is_away)
+    app.add_exception_handler(ClientDisconnect, _nobody_listens)
     app.add_exception_handler(Exception, _internal_error)
     plain = app.openapi
     setattr(app, "openapi", lambda: _described(plain()))  # noqa: B010  FastAPI's own way to extend the document
@@ -118,9 +121,19 @@ def _http_error(_: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, codes.get(error.status_code, "invalid_request"), str(error.detail), error.headers)
 
 
-def _store_is_away(_: Request, error: Exception) -> JSONResponse:
-    log.warning("a store does not answer", error=str(error).split("\n")[0])
-    return problem(503, "unavailable", "The database or the media store does not answer; try again shortly.")
+def _database_is_away(_: Request, error: Exception) -> JSONResponse:
+    log.warning("the database does not answer", error=str(error).split("\n")[0])
+    return problem(503, "unavailable", "The database does not answer; try again shortly.")
+
+
+def _media_store_is_away(_: Request, error: Exception) -> JSONResponse:
+    log.error("the media store failed", error=str(error).split("\n")[0])
+    return problem(503, "unavailable", "The media store cannot be used, perhaps for want of space; try again later.")
+
+
+def _nobody_listens(request: Request, _: Exception) -> JSONResponse:
+    log.info("the client hung up", path=request.url.path)
+    return problem(400, "invalid_request", "The request broke off.")
 
 
 def _internal_error(_: Request, error: Exception) -> JSONResponse:

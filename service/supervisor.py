@@ -41,6 +41,8 @@ class Program:
     orphan_signal: signal.Signals = signal.SIGKILL
     grace_s: float = 10.0
     user: str | None = None
+    folder: Path | None = None
+    stdin: Path = Path(os.devnull)
     niceness: int = 0
 
 
@@ -130,14 +132,15 @@ class Supervisor:
         path = self.log_of(program.name)
         if path.exists() and path.stat().st_size > _LOG_KEEP_BYTES:
             path.replace(path.with_suffix(".log.1"))
-        with path.open("ab") as output:
+        with path.open("ab") as output, program.stdin.open("rb") as stdin:
             return subprocess.Popen(
                 program.argv,
                 env={**os.environ, **program.environment},
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 user=program.user,
+                cwd=program.folder,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops its children in order
                 preexec_fn=_prepare(program.orphan_signal, program.niceness),
             )

@@ -30,7 +30,8 @@ _MAX_FIELDS_BYTES = 64 * 1024
 _OVERHEAD_BYTES = 2 * _MAX_FIELDS_BYTES  # as much again for the boundaries between the parts
 _MAX_NAME = 200
 _MAX_SHOWN_NAME = 50
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# Control characters, halves of surrogate pairs, and the marks that turn the direction of what follows.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -154,7 +155,7 @@ class _Form:
 
 def too_large(limit: int) -> UploadTooLarge:
     """The refusal of a file over `limit` bytes."""
-    return UploadTooLarge(f"The file is larger than the {limit / MIB:.0f} MiB that this service accepts.")
+    return UploadTooLarge(f"The file is larger than the {limit / MIB:.3g} MiB that this service accepts.")
 
 
 async def _receive(request: Request, service: ServiceDep, account: AccountDep) -> AsyncGenerator[Upload, None]:

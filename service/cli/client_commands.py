@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from service.cli.progress import describe, following
@@ -49,13 +50,17 @@ def transcribe(
     format: Annotated[Format, typer.Option("--format", help="How to write the transcript.")] = Format.TEXT,
     model: Annotated[str, typer.Option(help="Whisper model; empty: the service's default.")] = "",
     language: Annotated[str, typer.Option(help="Such as en; empty: detect it.")] = "",
+    task: Annotated[str, typer.Option(help="transcribe, or translate into English.")] = "transcribe",
+    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Times for each word, in json.")] = False,
+    prompt: Annotated[str, typer.Option(help="Text that precedes; steers spelling and style.")] = "",
     lane: Annotated[str, typer.Option(help="express, standard or batch; empty: the account's own.")] = "",
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Transcribe a recording and print its transcript."""
-    options = {"model": model, "language": language, "lane": lane}
+    options = {"model": model, "language": language, "task": task, "prompt": prompt, "lane": lane}
+    options["word_timestamps"] = str(word_timestamps).lower()
     with _client(url, key, data_dir) as client:
         job = _finish(client, client.transcribe(file, options))
         typer.echo(client.transcript(job.id, format).rstrip("\n"))
@@ -104,9 +109,12 @@ def jobs(
     """List your jobs, the newest first."""
     with _client(url, key, data_dir) as client:
         found = client.jobs(limit=limit)
+    if not found:
+        typer.echo("No jobs yet.", err=True)
+        return
     table = Table("ID", "Kind", "Status", "Done", "Input", "Submitted", box=None)
     for job in found:
-        table.add_row(job.id, job.kind, job.status, f"{job.percent} %", job.name, job.created_at[:19])
+        table.add_row(job.id, job.kind, job.status, f"{job.percent} %", escape(job.name), job.created_at[:19])
     _stdout.width = max(_stdout.width, 120)
     _stdout.print(table)
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,9 +40,14 @@ def up(
     """Run everything on this machine until Ctrl-C: servers, API, workers, Beat."""
     with _clear_errors():
         from core.logs import configure_logging
+        from core.settings import settings
         from service.cli import up as whole_service
 
-        configure_logging(os.environ.get("SCRIBELANE_LOG_LEVEL", "INFO"))
+        _check_models()
+        configure_logging(settings().log_level)
+        # The environment changes while `up` starts its servers, so the settings are read again then.
+        settings.cache_clear()
+        typer.echo(f"starting; the logs are in {data_dir / 'logs'}", err=True)
         whole_service.run(data_dir, port)
 
 
@@ -100,13 +105,16 @@ def migrate(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 def doctor(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Check this machine and this configuration; say what is missing and what to do."""
     with _clear_errors():
-        _use_local_service(data_dir)
+        from core.errors import Misconfigured
+
+        with suppress(Misconfigured):  # nothing runs here: then the doctor says so, beside all else
+            _use_local_service(data_dir)
         raise typer.Exit(subprocess.run([sys.executable, "-m", "workers.doctor"], check=False).returncode)
 
 
 @accounts.command("create")
 def create_account(
-    name: Annotated[str, typer.Argument(show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
     tier: Annotated[str, typer.Option(help="free, pro or enterprise.")] = "free",
     operator: Annotated[bool, typer.Option("--operator", help="May look at the workers.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -130,9 +138,29 @@ def create_account(
 
 
 def _become(command: Command) -> None:
-    """Turn this process into the command, so that signals reach it directly."""
+    """Turn this process into the command, so that signals reach it directly. Raises `Misconfigured` before that."""
+    from core.errors import Misconfigured
+    from core.settings import settings
+
+    own = settings()
+    for name in ("database_url", "broker_url", "blob_url"):
+        if not getattr(own, name):
+            raise Misconfigured(f"SCRIBELANE_{name.upper()} is not set; `scribelane up` needs none of them.")
+    _check_models()
     os.environ.update(command.environment)
     os.execv(command.argv[0], list(command.argv))
+
+
+def _check_models() -> None:
+    """Raises `Misconfigured` for a default model that does not exist."""
+    from core.errors import Misconfigured
+    from core.settings import settings
+    from models.registry import ModelKind, names
+
+    own = settings()
+    for kind, model in ((ModelKind.WHISPER, own.whisper_model), (ModelKind.EMBEDDING, own.embedding_model)):
+        if model and model not in names(kind):
+            raise Misconfigured(f"There is no {kind} model named {model!r}; there are {', '.join(names(kind))}.")
 
 
 def _use_local_service(data_dir: Path) -> None:

@@ -43,7 +43,10 @@ _BACKGROUND = 5
 def run(data_dir: Path, port: int) -> None:
     """Start everything, print `ready`, and tend it until told to stop. Raises `Misconfigured`."""
     data_dir = data_dir.resolve()
-    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"{data_dir} cannot be made: {error.strerror}.") from error
     with _only_one(data_dir):
         # As root, PostgreSQL runs as another user and passes through `data_dir`; nobody has to see into these.
         for name in ("blobs", "logs", "valkey"):

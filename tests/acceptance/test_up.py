@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import pytest
 
 from service.launch import SCRIBELANE
 from tests.acceptance.conftest import Service, eventually, start_service
@@ -107,3 +108,41 @@ def _children(pid: int) -> list[int]:
     """Every process below `pid`."""
     below = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return below + [deeper for child in below for deeper in _children(child)]
+
+
+@pytest.mark.parametrize("command", [["worker"], ["beat"], ["api"]])
+def test_a_process_without_its_settings_says_which_and_exits(command: list[str]) -> None:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("SCRIBELANE_")}
+    done = subprocess.run([SCRIBELANE, *command], env=bare, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: SCRIBELANE_DATABASE_URL is not set")
+
+
+def test_the_doctor_examines_a_machine_on_which_nothing_runs(tmp_path: Path) -> None:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("SCRIBELANE_")}
+    command = [SCRIBELANE, "doctor", "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "weights of all-MiniLM-L6-v2: verified" in done.stdout
+    assert "!!  database" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("SCRIBELANE_WHISPER_MODEL", "nonesuch", "base"),
+        ("SCRIBELANE_LOG_LEVEL", "LOUD", "SCRIBELANE_LOG_LEVEL"),
+        ("SCRIBELANE_BLOB_URL", "/no/scheme", "file:///"),
+        ("SCRIBELANE_CHUNK_AUDIO_S", "5", "30"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named_before_anything_starts(
+    tmp_path: Path, name: str, value: str, says: str
+) -> None:
+    environment = {**os.environ, name: value}
+    command = [SCRIBELANE, "up", "--data-dir", str(tmp_path / "data")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert says in done.stderr
+    assert not (tmp_path / "data").exists()

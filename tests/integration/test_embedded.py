@@ -122,3 +122,11 @@ def test_valkey_asks_for_a_password_that_others_cannot_read(tmp_path: Path) -> N
         assert stat.S_IMODE((tmp_path / "vk").stat().st_mode) == 0o700
         command_line = Path(f"/proc/{supervisor.pid('valkey')}/cmdline").read_bytes()
         assert password.encode() not in command_line
+
+
+def test_servers_start_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "data dir [x] 100% ü"
+    with supervised(folder) as supervisor:
+        assert psycopg.connect(start_postgres(supervisor, folder / "postgres")).execute("SELECT 1").fetchone() == (1,)
+        with redis.Redis.from_url(start_valkey(supervisor, folder / "valkey")) as broker:
+            assert broker.config_get("appendonly") == {"appendonly": "yes"}
