@@ -2,7 +2,8 @@
 
 Starts `scribelane up`, then measures how long a status request and a search take, idle and while a long recording
 keeps the inference worker and every core busy; and how long the API takes from its start to its first answer.
-The table goes to standard output and to `benchmarks/results/responsiveness.json`.
+The table goes to standard output and to `benchmarks/results/responsiveness.json`. The exit status is 1 if a median is
+above its limit.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 REPEATS = 12
 """The sample recording this often is a quarter of an hour: minutes of work for two cores."""
 CALLS = 100
+LIMITS_MS = {"status": 50.0, "search": 300.0, "API start": 2000.0}
+"""Highest accepted median of each kind of call."""
 QUESTION = "Why does the tide come later every day?"
 RESULTS = Path(__file__).parent / "results" / "responsiveness.json"
 
@@ -46,7 +49,15 @@ class Row:
 def main() -> None:
     """Measure, print, write."""
     with tempfile.TemporaryDirectory(prefix="scribelane-bench-") as name, running(Path(name) / "data") as service:
-        report(measure(service, long_recording(Path(name))))
+        rows = measure(service, long_recording(Path(name)))
+    report(rows)
+    if slow := [row.what for row in rows if row.median_ms > limit_ms(row)]:
+        sys.exit(f"slower than the limit: {', '.join(slow)}")
+
+
+def limit_ms(row: Row) -> float:
+    """The limit of a row's kind."""
+    return next(limit for kind, limit in LIMITS_MS.items() if row.what.startswith(kind))
 
 
 def measure(service: LocalService, recording: Path) -> list[Row]:
