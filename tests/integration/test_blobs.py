@@ -107,8 +107,10 @@ def test_a_store_without_a_place_says_which_setting_is_missing() -> None:
         Blobs("")
 
 
-def test_a_store_that_can_be_written_passes_its_check(blobs: Blobs) -> None:
+def test_a_store_that_can_be_written_passes_its_check_and_keeps_nothing_of_it(blobs: Blobs, folder: Path) -> None:
     blobs.check()
+
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
 def test_a_store_that_cannot_be_written_fails_its_check(blobs: Blobs, folder: Path) -> None:
