@@ -60,10 +60,11 @@ class Stopped(Exception):
 
 
 class Supervisor:
-    """Runs programs; each writes to `LOG_FOLDER/<name>.log`. Use it from one thread."""
+    """Runs programs; each writes to `LOG_FOLDER/<name>.log`. Use it from one thread. `clock` tells seconds."""
 
-    def __init__(self, log_folder: Path) -> None:
+    def __init__(self, log_folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._log_folder = log_folder
+        self._clock = clock
         self._log_folder.mkdir(parents=True, exist_ok=True)
         self._children: dict[str, _Child] = {}
         self._stop_asked = False
@@ -71,7 +72,7 @@ class Supervisor:
     def start(self, program: Program) -> int:
         """Start a program; returns its process id."""
         process = self._spawn(program)
-        self._children[program.name] = _Child(program, process, time.monotonic())
+        self._children[program.name] = _Child(program, process, self._clock())
         return process.pid
 
     def names(self) -> list[str]:
@@ -94,7 +95,7 @@ class Supervisor:
         """Restart what has died and waited long enough; call it about once a second. Raises `Stopped` if asked to."""
         if self._stop_asked:
             raise Stopped
-        now = time.monotonic()
+        now = self._clock()
         for child in self._children.values():
             if child.restart_at is not None:
                 if now >= child.restart_at:

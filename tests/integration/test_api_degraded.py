@@ -24,6 +24,8 @@ from tests.integration import work
 
 ROOT = Path(__file__).parents[2]
 RECORDING = {"file": ("talk.wav", b"RIFF")}
+PROMPT_S = 15
+"""Far below what the broker's client would wait and retry on its own, far above what a busy machine needs."""
 
 
 def changed(settings: Settings, key: str, **changes: Any) -> TestClient:
@@ -45,15 +47,15 @@ def test_a_search_that_no_worker_answers_is_a_503_in_time(settings: Settings, ke
 
     assert (answer.status_code, answer.json()["code"]) == (503, "search_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < PROMPT_S
 
 
-def test_a_search_without_a_broker_is_a_503_in_time(brokerless: TestClient, settings: Settings) -> None:
+def test_a_search_without_a_broker_is_a_503_in_time(brokerless: TestClient) -> None:
     started = time.monotonic()
     answer = brokerless.post("/v1/search", json={"query": "When is the tide highest?"})
 
     assert (answer.status_code, answer.json()["code"]) == (503, "search_unavailable")
-    assert time.monotonic() - started < settings.query_timeout_s + 1
+    assert time.monotonic() - started < PROMPT_S
 
 
 @pytest.mark.parametrize("query", ["", "  ", "x" * 2001, "a\x00b"])
@@ -66,7 +68,7 @@ def test_a_job_is_accepted_while_the_broker_is_down(brokerless: TestClient, data
     answer = brokerless.post("/v1/transcriptions", files=RECORDING)
 
     assert answer.status_code == 202
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < PROMPT_S
     assert work.job(database, UUID(answer.json()["id"])).status is JobStatus.QUEUED
 
 

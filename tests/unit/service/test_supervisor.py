@@ -69,19 +69,46 @@ def test_a_child_that_is_killed_comes_back(supervisor: Supervisor) -> None:
     until(lambda: restarted(supervisor, "one", pid))
 
 
-def test_a_child_that_keeps_dying_comes_back_ever_later(supervisor: Supervisor) -> None:
-    supervisor.start(Program("one", ["false"]))
-    supervisor._children["one"].pause_s = 0.05
-    pauses = []
-    for _ in range(3):
-        until(lambda: supervisor.exited("one"))
-        supervisor.tend()
-        died = time.monotonic()
-        pid = supervisor.pid("one")
-        until(lambda: replaced(supervisor, "one", pid))  # noqa: B023
-        pauses.append(time.monotonic() - died)
+class Clock:
+    """A clock that stands still until it is moved."""
 
-    assert pauses[0] < pauses[1] < pauses[2]
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def pause_before_restart(supervisor: Supervisor, clock: Clock, step_s: float = 0.25) -> float:
+    """Let the program `one` die and come back; how long that took on the clock."""
+    until(lambda: supervisor.exited("one"))
+    supervisor.tend()
+    died_s, pid = clock.now_s, supervisor.pid("one")
+    while not replaced(supervisor, "one", pid):
+        clock.now_s += step_s
+    return clock.now_s - died_s
+
+
+def test_a_child_that_keeps_dying_comes_back_ever_later(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path / "logs", clock := Clock())
+    supervisor.start(Program("one", ["false"]))
+
+    pauses = [pause_before_restart(supervisor, clock) for _ in range(9)]
+
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    supervisor.stop()
+
+
+def test_a_child_that_ran_long_comes_back_soon_again(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path / "logs", clock := Clock())
+    supervisor.start(Program("one", ["false"]))
+    for _ in range(5):
+        pause_before_restart(supervisor, clock)
+
+    clock.now_s += 61
+
+    assert [pause_before_restart(supervisor, clock) for _ in range(3)] == [0.5, 1, 2]
+    supervisor.stop()
 
 
 def test_the_others_run_on_while_one_comes_back(supervisor: Supervisor) -> None:
