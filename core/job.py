@@ -8,6 +8,7 @@ makes PostgreSQL refuse every change of status that `JOB_TRANSITIONS` and `CHUNK
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -78,6 +79,14 @@ CHUNK_TRANSITIONS: Mapping[ChunkStatus, frozenset[ChunkStatus]] = {
 
 ENDED: frozenset[JobStatus] = frozenset(status for status, next_ones in JOB_TRANSITIONS.items() if not next_ones)
 """The statuses in which nothing more happens to a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobWarning:
+    """Something that a reader of the result should know. `code` is stable, `message` is for people."""
+
+    code: str
+    message: str
 
 
 def stages_of(kind: JobKind, *, index: bool) -> tuple[Stage, ...]:

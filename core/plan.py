@@ -52,7 +52,6 @@ class Clip:
 class AudioChunk:
     """What a worker leases: the clips between `start_s` and `end_s`, in order."""
 
-    ordinal: int
     start_s: float
     end_s: float
     clips: tuple[Clip, ...]
@@ -86,9 +85,7 @@ def plan_chunks(clips: Sequence[Clip], target_audio_s: float) -> tuple[AudioChun
             groups[-1].append(clip)
         else:
             groups.append([clip])
-    return tuple(
-        AudioChunk(ordinal, group[0].start_s, group[-1].end_s, tuple(group)) for ordinal, group in enumerate(groups)
-    )
+    return tuple(AudioChunk(group[0].start_s, group[-1].end_s, tuple(group)) for group in groups)
 
 
 def _fits(group: Sequence[Clip], clip: Clip, target_audio_s: float) -> bool:

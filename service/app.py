@@ -47,8 +47,18 @@ def create_app(own: Settings | None = None) -> FastAPI:
 def _open(own: Settings) -> Service:
     database = Database(own.database_url, pool_size=_DATABASE_CONNECTIONS)
     celery = make_celery(own.broker_url)
-    dispatcher = Dispatcher(database, celery, own.redispatch_s, own.heartbeat_s * WORKER_SILENCE_BEATS)
-    return Service(own, database, Blobs(own.blob_url), celery, Bell(dispatcher))
+    worker_silence_s = own.heartbeat_s * WORKER_SILENCE_BEATS
+    return Service(
+        database=database,
+        blobs=Blobs(own.blob_url),
+        celery=celery,
+        bell=Bell(Dispatcher(database, celery, own.redispatch_s, worker_silence_s)),
+        broker_url=own.broker_url,
+        upload_max_bytes=own.upload_max_bytes,
+        retention_days=own.retention_days,
+        query_timeout_s=own.query_timeout_s,
+        worker_silence_s=worker_silence_s,
+    )
 
 
 @asynccontextmanager

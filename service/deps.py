@@ -11,7 +11,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from core.dispatch import Bell
 from core.errors import Forbidden, Unauthorized
-from core.settings import Settings
 from core.store import accounts
 from core.store.accounts import Account
 from core.store.blobs import Blobs
@@ -22,13 +21,17 @@ _bearer = HTTPBearer(auto_error=False, description="An API key, `sl_…`, from `
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Everything that the API holds while it runs."""
+    """Everything that the API holds while it runs. A worker unheard of for `worker_silence_s` is taken for gone."""
 
-    settings: Settings
     database: Database
     blobs: Blobs
     celery: Celery
     bell: Bell
+    broker_url: str
+    upload_max_bytes: int
+    retention_days: float
+    query_timeout_s: float
+    worker_silence_s: float
 
 
 def _service(request: Request) -> Service:

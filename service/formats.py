@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from dataclasses import asdict
 from typing import Any
 
 from core.errors import InvalidRequest
@@ -53,10 +54,10 @@ def job_out(job: Job, base_url: str) -> JobOut:
             duration_s=job.duration_s,
             pages=job.pages,
         ),
-        options=dict(job.options),
+        options=job.options.model_dump(),
         metadata=dict(job.metadata),
         usage=UsageOut(audio_s=job.duration_s, pages=job.pages, compute_s=round(job.compute_s, 3)),
-        warnings=[WarningOut(**warning) for warning in job.warnings],
+        warnings=[WarningOut(**asdict(warning)) for warning in job.warnings],
         error=_error_out(job),
         created_at=job.created_at,
         started_at=job.started_at,

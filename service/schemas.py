@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from core.job import JobKind, JobStatus, Stage
 from core.lanes import Lane, Tier
+from core.options import DocumentOptions, Text, TranscriptionOptions, storable
 
 _METADATA_BYTES = 16 * 1024
 
@@ -25,25 +26,10 @@ def _parsed_metadata(value: Any) -> Any:
     return value
 
 
-def _no_nul(value: Any) -> Any:
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except (ValueError, RecursionError) as error:
-        raise ValueError("it holds a number or a character that cannot be stored") from error
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise ValueError("the character NUL cannot be stored")
-    return value
-
-
 Metadata = Annotated[dict[str, Any], BeforeValidator(_parsed_metadata)]
-Text = Annotated[str, BeforeValidator(_no_nul)]
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    model: Text | None = Field(None, max_length=100, description="Which model; none: the service's default.")
+class _Submission(BaseModel):
     lane: Lane | None = Field(None, description="A less urgent lane than the account's own.")
     metadata: Metadata = Field(default_factory=dict, description="Anything of yours; a JSON object.")
 
@@ -52,23 +38,24 @@ class _Options(BaseModel):
     def _small(cls, value: dict[str, Any]) -> dict[str, Any]:
         if len(json.dumps(value)) > _METADATA_BYTES:
             raise ValueError(f"metadata may take {_METADATA_BYTES} bytes")
-        _no_nul(value)
+        storable(value)
         return value
 
 
-class TranscriptionOptions(_Options):
-    """How a recording is transcribed."""
+class TranscriptionForm(_Submission, TranscriptionOptions):
+    """A recording to be transcribed."""
 
-    language: str | None = Field(None, max_length=10, description="Such as `en`; none: detect it.")
-    task: Literal["transcribe", "translate"] = Field("transcribe", description="`translate` gives English text.")
-    word_timestamps: bool = Field(False, description="Times for each word.")
-    prompt: Text | None = Field(None, max_length=2000, description="Text that precedes; steers spelling and style.")
-    hotwords: Text | None = Field(None, max_length=2000, description="Words that are likely to occur.")
-    index: bool = Field(True, description="Embed the transcript, so that search finds it.")
+    def options(self) -> TranscriptionOptions:
+        """What is kept with the job."""
+        return TranscriptionOptions(**self.model_dump(include=set(TranscriptionOptions.model_fields)))
 
 
-class DocumentOptions(_Options):
-    """How a PDF is embedded."""
+class DocumentForm(_Submission, DocumentOptions):
+    """A PDF to be embedded."""
+
+    def options(self) -> DocumentOptions:
+        """What is kept with the job."""
+        return DocumentOptions(**self.model_dump(include=set(DocumentOptions.model_fields)))
 
 
 class ProgressOut(BaseModel):
@@ -108,8 +95,6 @@ class ErrorOut(BaseModel):
 
 class WarningOut(BaseModel):
     """Something a reader of the result should know."""
-
-    model_config = ConfigDict(extra="allow")
 
     code: str
     message: str

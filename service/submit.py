@@ -18,16 +18,16 @@ from core.store.jobs import JobInput, NewJob
 from models.registry import WHISPER_LANGUAGES, ModelKind, find, names
 from service.deps import Service
 from service.formats import job_out
-from service.schemas import DocumentOptions, JobOut, TranscriptionOptions
+from service.schemas import DocumentForm, JobOut, TranscriptionForm
 from service.upload import Upload
 
-Options = TypeVar("Options", bound=BaseModel)
+Form = TypeVar("Form", bound=BaseModel)
 
 
-def parse(form: Mapping[str, str], wanted: type[Options]) -> Options:
-    """The form's fields as options; an empty field counts as left out. Raises a 422 that names the field."""
+def parse(fields: Mapping[str, str], wanted: type[Form]) -> Form:
+    """The fields of a form, checked; an empty field counts as left out. Raises a 422 that names the field."""
     try:
-        return wanted.model_validate({name: value for name, value in form.items() if value != ""})
+        return wanted.model_validate({name: value for name, value in fields.items() if value != ""})
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
 
@@ -67,19 +67,19 @@ def accept(
     account: Account,
     upload: Upload,
     kind: JobKind,
-    options: TranscriptionOptions | DocumentOptions,
+    form: TranscriptionForm | DocumentForm,
 ) -> jobs.Job:
     """Write the job and ring the dispatcher; from here on the job will not be lost."""
     new = NewJob(
         id=upload.job_id,
         account_id=account.id,
         kind=kind,
-        lane=lane_for(account, options.lane),
+        lane=lane_for(account, form.lane),
         tier=account.tier,
         input=JobInput("upload", upload.name, bytes=upload.bytes),
-        options=options.model_dump(exclude={"lane", "metadata"}),
-        metadata=options.metadata,
-        retention_days=service.settings.retention_days,
+        options=form.options(),
+        metadata=form.metadata,
+        retention_days=service.retention_days,
     )
     with service.database.transaction() as connection:
         jobs.insert(connection, new)
@@ -96,14 +96,14 @@ def accepted(job: jobs.Job, request: Request, response: Response) -> JobOut:
     return answer
 
 
-def form_body(options: type[BaseModel], what: str) -> dict[str, Any]:
+def form_body(form: type[BaseModel], what: str) -> dict[str, Any]:
     """The OpenAPI description of an upload form; the body itself is read by `service.upload`."""
-    schema = options.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = form.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.pop("$defs", {})
     file = {"type": "string", "format": "binary", "description": what}
     properties = {"file": file, **_inline(schema["properties"], definitions)}
-    form = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+    body = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}}}
 
 
 def _inline(node: Any, definitions: Mapping[str, Any]) -> Any:

@@ -160,7 +160,7 @@ def too_large(limit: int) -> UploadTooLarge:
 
 async def _receive(request: Request, service: ServiceDep, account: AccountDep) -> AsyncGenerator[Upload, None]:
     """Store the form's file; if the request fails before a job has taken it, take it away again."""
-    limit = service.settings.upload_max_bytes
+    limit = service.upload_max_bytes
     form = _Form(_boundary(request), limit)
     if int(request.headers.get("content-length") or 0) > limit + _OVERHEAD_BYTES:
         raise too_large(limit)

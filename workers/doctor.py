@@ -26,7 +26,7 @@ from core.store.blobs import Blobs
 from core.store.session import Database
 from models.errors import ModelError, WeightsMissing
 from models.registry import DEFAULT_EMBEDDING, ModelKind, default_whisper, find
-from workers.engines import locate
+from workers.engines import Weights
 
 _CUBLAS = "libcublas.so.12"
 """What CTranslate2 4.8 loads by this name, whatever CUDA torch brings along."""
@@ -61,7 +61,7 @@ def _versions(_: Settings) -> Iterator[Finding]:
 
 
 def _models(own: Settings) -> Iterator[Finding]:
-    offline = own.model_copy(update={"hub_download": False})
+    here = Weights(own.models_dir, own.cache_dir, download=False)
     device = "cuda:0" if _n_gpus() else own.device
     wanted = (
         (own.whisper_model or default_whisper(device), ModelKind.WHISPER),
@@ -69,7 +69,7 @@ def _models(own: Settings) -> Iterator[Finding]:
     )
     for name, kind in wanted:
         try:
-            yield Finding(f"weights of {name}", f"verified, in {locate(offline, find(name, kind))}")
+            yield Finding(f"weights of {name}", f"verified, in {here.locate(find(name, kind))}")
         except ModelError as error:
             to_come = own.hub_download and isinstance(error, WeightsMissing)
             state = "not here; the first job would download them" if to_come else "not usable"

@@ -37,10 +37,12 @@ from core.store.results import Result
 from core.store.session import Database
 from core.store.workers import WorkerRecord
 from models.pool import Pool
+from models.registry import DEFAULT_EMBEDDING, default_whisper
 from workers import rescue
-from workers.engines import make_loader
+from workers.engines import Loader, Weights
 from workers.lease import Heartbeat, Pace
-from workers.stages import STAGES, Context
+from workers.stages import STAGES
+from workers.stages.context import Context, Limits
 from workers.stages.embed import embed_query
 
 log = structlog.get_logger(__name__)
@@ -59,8 +61,9 @@ _patiently = retry(
 class Runtime:
     """What one worker process holds from its start to its end."""
 
-    settings: Settings
     worker_id: str
+    lease_s: float
+    max_failures: int
     database: Database
     blobs: Blobs
     dispatcher: Dispatcher
@@ -71,7 +74,7 @@ class Runtime:
     def work(self, chunk_id: UUID) -> None:
         """Claim a chunk, do it, store its result. A chunk that is not waiting any more is forgotten."""
         with self.database.transaction() as connection:
-            claim = chunks.claim(connection, chunk_id, worker_id=self.worker_id, lease_s=self.settings.lease_s)
+            claim = chunks.claim(connection, chunk_id, worker_id=self.worker_id, lease_s=self.lease_s)
         if claim is None:
             return
         with structlog.contextvars.bound_contextvars(job=str(claim.job_id), stage=claim.stage, n=claim.ordinal):
@@ -116,7 +119,7 @@ class Runtime:
     @_patiently
     def _store_failure(self, claim: Claim, error: JobError) -> None:
         with self.database.transaction() as connection:
-            completion.fail(connection, claim, error, max_failures=self.settings.max_failures)
+            completion.fail(connection, claim, error, max_failures=self.max_failures)
 
     def _forget_blobs_of_deleted_job(self, claim: Claim) -> None:
         try:
@@ -138,16 +141,28 @@ def start() -> None:
     dispatcher = Dispatcher(database, celery, own.redispatch_s, own.heartbeat_s * WORKER_SILENCE_BEATS)
     blobs = Blobs(own.blob_url)
     worker = _identity(own)
+    weights = Weights(own.models_dir, own.cache_dir, own.hub_download)
+    loader = Loader(weights, own.device, own.threads or os.cpu_count() or 1, own.fake_speed)
     # A person waits for the query worker, so its model stays; others give the memory back.
-    pool = Pool(make_loader(own), math.inf if QUERY_QUEUE in worker.lanes else own.model_ttl_s)
+    pool = Pool(loader, math.inf if QUERY_QUEUE in worker.lanes else own.model_ttl_s)
     _give_back(database, worker.id, own.max_failures)
-    context = Context(own, database, blobs, pool, _empty_scratch(worker.id))
+    context = Context(
+        database=database,
+        blobs=blobs,
+        weights=weights,
+        pool=pool,
+        limits=Limits(own.media_max_s, own.pdf_max_pages, own.chunk_audio_s),
+        default_whisper=own.whisper_model or default_whisper(own.device),
+        query_model=own.embedding_model or DEFAULT_EMBEDDING,
+        scratch=_empty_scratch(worker.id),
+    )
     if QUERY_QUEUE in worker.lanes:
         embed_query(context, "warm")  # before the first heartbeat: `/readyz` waits until searches are quick
     heartbeat = Heartbeat(database, Pace(own.heartbeat_s, own.lease_s, own.stall_s), _reporter(worker, pool))
     _runtime = Runtime(
-        settings=own,
         worker_id=worker.id,
+        lease_s=own.lease_s,
+        max_failures=own.max_failures,
         database=database,
         blobs=blobs,
         dispatcher=dispatcher,

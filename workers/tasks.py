@@ -34,12 +34,12 @@ def _dispatch() -> None:
 @app.task(name=beat.RESCUE)
 def _rescue() -> None:
     own = runtime.current()
-    if rescue.rescue(own.database, max_failures=own.settings.max_failures):
+    if rescue.rescue(own.database, max_failures=own.max_failures):
         own.bell.ring()
 
 
 @app.task(name=beat.CLEAN)
 def _clean() -> None:
     own = runtime.current()
-    silence_s, idle_s = own.dispatcher.worker_silence_s, own.settings.lease_s
+    silence_s, idle_s = own.dispatcher.worker_silence_s, own.lease_s
     clean.clean(own.database, own.blobs, worker_silence_s=silence_s, idle_s=idle_s)

@@ -5,15 +5,16 @@ Every statement here is one that several processes run at once; each says why th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from core.job import JobKind, Stage
+from core.options import JobOptions, options_of
+from core.work import Work, from_stored
 
 _DISPATCH_LOCK = 7306002
 IN_FLIGHT_PER_WORKER = 2
@@ -32,8 +33,8 @@ class Claim:
     ordinal: int
     attempt: int
     failures: int
-    input: Mapping[str, Any]
-    options: Mapping[str, Any]
+    work: Work
+    options: JobOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +150,18 @@ def claim(connection: Connection, chunk_id: UUID, *, worker_id: str, lease_s: fl
     row = connection.execute(_CLAIM, {"chunk": chunk_id, "worker": worker_id, "lease_s": lease_s}).one_or_none()
     if row is None:
         return None
+    kind, stage = JobKind(row.kind), Stage(row.stage)
     return Claim(
         chunk_id=row.id,
         job_id=row.job_id,
         account_id=row.account_id,
-        kind=JobKind(row.kind),
-        stage=Stage(row.stage),
+        kind=kind,
+        stage=stage,
         ordinal=row.ordinal,
         attempt=row.attempt,
         failures=row.failures,
-        input=row.input,
-        options=row.options,
+        work=from_stored(stage, kind, row.input),
+        options=options_of(kind, row.options),
     )
 
 

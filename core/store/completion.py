@@ -7,8 +7,7 @@ transaction counts the job's open chunks down, and whoever reaches zero opens th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -22,6 +21,7 @@ from core.store.chunks import Claim, Orphan
 from core.store.jobs import Job
 from core.store.results import Prepared, Result, write
 from core.store.tables import chunks, jobs
+from core.work import TranscriptSpan, Work, to_stored
 
 TRANSCRIBED_PER_EMBED = 30
 """Transcribe chunks whose text one embed chunk takes: half an hour of audio at 60 s a chunk."""
@@ -157,19 +157,19 @@ def _open_next(connection: Connection, job: Job, ended: Stage, result: Result) -
     connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(finished))
 
 
-def _work_of(job: Job, stage: Stage, ended: Stage, result: Result) -> Sequence[Mapping[str, Any]]:
+def _work_of(job: Job, stage: Stage, ended: Stage, result: Result) -> Sequence[Work]:
     if stage is Stage.ASSEMBLE:
-        return [{}]
+        return [None]
     if isinstance(result, Prepared):  # it planned the stage that follows; no work means silence
         return result.work if stage is not Stage.EMBED or job.kind is JobKind.DOCUMENT else []
     if stage is Stage.EMBED and ended is Stage.TRANSCRIBE:
         n_embed = (job.chunks_total or 0) - (job.chunks_done + 1)  # the one that just ended is counted in
         spans = range(0, n_embed * TRANSCRIBED_PER_EMBED, TRANSCRIBED_PER_EMBED)
-        return [{"chunk_from": first, "chunk_to": first + TRANSCRIBED_PER_EMBED - 1} for first in spans]
+        return [TranscriptSpan(first, first + TRANSCRIBED_PER_EMBED - 1) for first in spans]
     return []
 
 
-def _insert_chunks(connection: Connection, job: Job, stage: Stage, work: Sequence[Mapping[str, Any]]) -> None:
+def _insert_chunks(connection: Connection, job: Job, stage: Stage, work: Sequence[Work]) -> None:
     rows = [
         {
             "job_id": job.id,
@@ -177,7 +177,7 @@ def _insert_chunks(connection: Connection, job: Job, stage: Stage, work: Sequenc
             "stage": stage,
             "ordinal": ordinal,
             "queue": queue_of(stage, job.lane),
-            "input": dict(item),
+            "input": to_stored(item),
         }
         for ordinal, item in enumerate(work)
     ]

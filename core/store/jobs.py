@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from core.errors import Conflict, NotFound
-from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Stage
+from core.job import ENDED, ChunkStatus, JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier, queue_of
+from core.options import DocumentOptions, JobOptions, options_of
 from core.store.tables import chunks, jobs
 
 _OPEN_CHUNKS = (ChunkStatus.QUEUED, ChunkStatus.RUNNING)
@@ -39,7 +40,7 @@ class NewJob:
     lane: Lane
     tier: Tier
     input: JobInput
-    options: Mapping[str, Any]
+    options: JobOptions
     metadata: Mapping[str, Any]
     retention_days: float
 
@@ -68,12 +69,12 @@ class Job:
     input: JobInput
     duration_s: float | None
     pages: int | None
-    options: Mapping[str, Any]
+    options: JobOptions
     metadata: Mapping[str, Any]
     chunks_done: int
     chunks_total: int | None
     compute_s: float
-    warnings: Sequence[Mapping[str, Any]]
+    warnings: Sequence[JobWarning]
     error: JobFailure | None
     created_at: datetime
     started_at: datetime | None
@@ -84,7 +85,7 @@ class Job:
     @property
     def index(self) -> bool:
         """Whether its text is embedded for search."""
-        return bool(self.options.get("index", True))
+        return isinstance(self.options, DocumentOptions) or self.options.index
 
 
 def insert(connection: Connection, new: NewJob) -> None:
@@ -102,7 +103,7 @@ def insert(connection: Connection, new: NewJob) -> None:
             input_name=new.input.name,
             input_url=new.input.url,
             input_bytes=new.input.bytes,
-            options=dict(new.options),
+            options=new.options.model_dump(),
             metadata=dict(new.metadata),
             chunks_left=1,
             expires_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, new.retention_days * 86400),
@@ -240,7 +241,7 @@ def _job(row: Row[Any]) -> Job:
     return Job(
         id=row.id,
         account_id=row.account_id,
-        kind=JobKind(row.kind),
+        kind=(kind := JobKind(row.kind)),
         status=JobStatus(row.status),
         stage=Stage(row.stage),
         lane=Lane(row.lane),
@@ -248,12 +249,12 @@ def _job(row: Row[Any]) -> Job:
         input=JobInput(row.input_type, row.input_name, row.input_url, row.input_bytes),
         duration_s=row.duration_s,
         pages=row.pages,
-        options=row.options,
+        options=options_of(kind, row.options),
         metadata=row.metadata,
         chunks_done=row.chunks_done,
         chunks_total=row.chunks_total,
         compute_s=row.compute_s,
-        warnings=row.warnings,
+        warnings=[JobWarning(**warning) for warning in row.warnings],
         error=failure,
         created_at=row.created_at,
         started_at=row.started_at,

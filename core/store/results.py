@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import singledispatch
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
+from core.job import JobWarning
 from core.passages import Passage
 from core.store.chunks import Claim
 from core.store.tables import chunks, jobs, passages, segments, vectors
 from core.transcript import TranscriptSegment
+from core.work import Work
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """The input, opened and cut: one entry of `work` for each chunk of the next stage, in order.
 
-    `work` is what the chunk's worker needs besides its blob. For a document, `texts` has the passages
-    of each chunk. `later_chunks` is how many embed chunks a transcript will get after that.
+    For a document, `texts` has the passages of each chunk. `later_chunks` is how many embed chunks a transcript
+    will get after that.
     """
 
-    work: Sequence[Mapping[str, Any]]
+    work: Sequence[Work]
     duration_s: float | None = None
     pages: int | None = None
     texts: Sequence[Sequence[Passage]] = ()
     later_chunks: int = 0
-    warnings: Sequence[Mapping[str, Any]] = ()
+    warnings: Sequence[JobWarning] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Embedded:
 class Assembled:
     """Nothing is left to do; what there is to say about the result as a whole."""
 
-    warnings: Sequence[Mapping[str, Any]] = ()
+    warnings: Sequence[JobWarning] = ()
 
 
 Result = Prepared | Transcribed | Embedded | Assembled
@@ -126,9 +127,9 @@ def _assembled(result: Assembled, connection: Connection, claim: Claim) -> None:
     _warn(connection, claim, result.warnings)
 
 
-def _warn(connection: Connection, claim: Claim, warnings: Sequence[Mapping[str, Any]]) -> None:
+def _warn(connection: Connection, claim: Claim, warnings: Sequence[JobWarning]) -> None:
     if warnings:
-        added = sa.cast([dict(warning) for warning in warnings], jobs.c.warnings.type)
+        added = sa.cast([asdict(warning) for warning in warnings], jobs.c.warnings.type)
         connection.execute(
             sa.update(jobs).where(jobs.c.id == claim.job_id).values(warnings=jobs.c.warnings.op("||")(added)),
         )

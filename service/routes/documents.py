@@ -10,7 +10,7 @@ from models.registry import ModelKind
 from service import submit
 from service.deps import AccountDep, ServiceDep
 from service.problems import responses
-from service.schemas import DocumentOptions, JobOut
+from service.schemas import DocumentForm, JobOut
 from service.upload import UploadDep
 
 router = APIRouter(prefix="/v1", tags=["submit"])
@@ -22,7 +22,7 @@ _ERRORS = responses(errors.Forbidden, errors.UploadTooLarge, errors.UnsupportedM
     "/documents",
     status_code=202,
     responses=_ERRORS,
-    openapi_extra=submit.form_body(DocumentOptions, "A PDF with text."),
+    openapi_extra=submit.form_body(DocumentForm, "A PDF with text."),
 )
 def embed(
     request: Request,
@@ -32,6 +32,6 @@ def embed(
     upload: UploadDep,
 ) -> JobOut:
     """Accept a PDF and answer at once with the job; poll its `status_url`."""
-    options = submit.parse(upload.fields, DocumentOptions)
-    submit.check_model(options.model, ModelKind.EMBEDDING)
-    return submit.accepted(submit.accept(service, account, upload, JobKind.DOCUMENT, options), request, response)
+    form = submit.parse(upload.fields, DocumentForm)
+    submit.check_model(form.model, ModelKind.EMBEDDING)
+    return submit.accepted(submit.accept(service, account, upload, JobKind.DOCUMENT, form), request, response)

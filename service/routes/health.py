@@ -11,7 +11,6 @@ from obstore.exceptions import BaseError as BlobError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.dispatch import WORKER_SILENCE_BEATS
 from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 from core.store import migrations, workers
 from service.deps import Service, ServiceDep
@@ -56,7 +55,7 @@ def _database(service: Service) -> list[str]:
 
 def _broker(service: Service) -> list[str]:
     try:
-        with redis.Redis.from_url(service.settings.broker_url, socket_timeout=2, socket_connect_timeout=2) as client:
+        with redis.Redis.from_url(service.broker_url, socket_timeout=2, socket_connect_timeout=2) as client:
             client.ping()
     except (RedisError, OSError) as error:
         log.warning("broker not ready", error=str(error))
@@ -76,7 +75,7 @@ def _blobs(service: Service) -> list[str]:
 def _workers(service: Service) -> list[str]:
     try:
         with service.database.transaction() as connection:
-            seen = workers.seen(connection, service.settings.heartbeat_s * WORKER_SILENCE_BEATS)
+            seen = workers.seen(connection, service.worker_silence_s)
     except SQLAlchemyError:
         return []  # `_database` has said it
     served = {lane for one in seen for lane in one.worker.lanes}

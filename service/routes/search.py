@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1", tags=["search"])
 )
 def search(service: ServiceDep, account: AccountDep, wanted: SearchIn) -> SearchOut:
     """The passages nearest in meaning to the query, each with its page or its seconds."""
-    asked = query_vector(service.celery, wanted.query, service.settings.query_timeout_s)
+    asked = query_vector(service.celery, wanted.query, service.query_timeout_s)
     query = Query(asked.vector, asked.model, wanted.limit, wanted.kind, wanted.job_ids)
     with service.database.transaction() as connection:
         hits = passages.nearest(connection, account.id, query)

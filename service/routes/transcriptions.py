@@ -10,7 +10,7 @@ from models.registry import ModelKind
 from service import submit
 from service.deps import AccountDep, ServiceDep
 from service.problems import responses
-from service.schemas import JobOut, TranscriptionOptions
+from service.schemas import JobOut, TranscriptionForm
 from service.upload import UploadDep
 
 router = APIRouter(prefix="/v1", tags=["submit"])
@@ -23,7 +23,7 @@ _FILE = "Audio or video: wav, flac, mp3, m4a/mp4, ogg/opus, webm."
     "/transcriptions",
     status_code=202,
     responses=_ERRORS,
-    openapi_extra=submit.form_body(TranscriptionOptions, _FILE),
+    openapi_extra=submit.form_body(TranscriptionForm, _FILE),
 )
 def transcribe(
     request: Request,
@@ -33,8 +33,8 @@ def transcribe(
     upload: UploadDep,
 ) -> JobOut:
     """Accept a recording and answer at once with the job; poll its `status_url`."""
-    options = submit.parse(upload.fields, TranscriptionOptions)
-    submit.check_model(options.model, ModelKind.WHISPER)
-    submit.check_language(options.language, options.model)
-    submit.check_task(options.task, options.model)
-    return submit.accepted(submit.accept(service, account, upload, JobKind.TRANSCRIPTION, options), request, response)
+    form = submit.parse(upload.fields, TranscriptionForm)
+    submit.check_model(form.model, ModelKind.WHISPER)
+    submit.check_language(form.language, form.model)
+    submit.check_task(form.task, form.model)
+    return submit.accepted(submit.accept(service, account, upload, JobKind.TRANSCRIPTION, form), request, response)

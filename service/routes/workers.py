@@ -7,7 +7,6 @@ from dataclasses import asdict
 from fastapi import APIRouter
 
 from core import errors
-from core.dispatch import WORKER_SILENCE_BEATS
 from core.store import workers
 from service.deps import OperatorDep, ServiceDep
 from service.problems import responses
@@ -19,7 +18,6 @@ router = APIRouter(prefix="/v1", tags=["operators"])
 @router.get("/workers", responses=responses(errors.Forbidden))
 def list_workers(service: ServiceDep, operator: OperatorDep) -> WorkerList:
     """The workers that were heard of lately: device, lanes, loaded models and the chunk in work."""
-    silence_s = service.settings.heartbeat_s * WORKER_SILENCE_BEATS
     with service.database.transaction() as connection:
-        seen = workers.seen(connection, silence_s)
+        seen = workers.seen(connection, service.worker_silence_s)
     return WorkerList(workers=[WorkerOut(**asdict(one.worker), last_seen=one.last_seen) for one in seen])

@@ -6,6 +6,8 @@ import uuid
 from dataclasses import replace
 
 from core.job import JobStatus
+from core.options import TranscriptionOptions
+from core.plan import AudioChunk, Clip
 from core.store import chunks, jobs
 from core.store.accounts import Account
 from core.store.chunks import Claim
@@ -40,8 +42,9 @@ def test_a_claim_carries_what_the_worker_needs(database: Database, account: Acco
 
     claimed = work.claim_one(database, job_id)
 
-    assert (claimed.stage, claimed.ordinal, claimed.input) == ("transcribe", 0, {"n": 0})
-    assert claimed.options == {"model": work.MODEL, "index": False}
+    assert (claimed.stage, claimed.ordinal) == ("transcribe", 0)
+    assert claimed.work == AudioChunk(0.0, 60.0, (Clip(0.0, 5.0),))
+    assert claimed.options == TranscriptionOptions(model=work.MODEL, index=False)
 
 
 def test_of_many_who_claim_a_chunk_at_once_one_gets_it(database: Database, account: Account) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from core.errors import Conflict, NotFound
 from core.job import JobKind, JobStatus, Stage
 from core.lanes import Lane
+from core.options import DocumentOptions
 from core.store import jobs
 from core.store.accounts import Account
 from core.store.jobs import Job, JobFilter
@@ -54,7 +55,7 @@ def test_a_job_keeps_what_was_sent(database: Database, account: Account) -> None
     found = work.job(database, work.submit(database, account, JobKind.DOCUMENT))
 
     assert (found.kind, found.input.name, found.input.bytes) == (JobKind.DOCUMENT, "talk.wav", 3)
-    assert found.options == {"model": work.MODEL}
+    assert found.options == DocumentOptions(model=work.MODEL)
     assert (found.expires_at - found.created_at).days == 30
 
 

@@ -17,7 +17,9 @@ from sqlalchemy.engine import Row
 
 from core.job import JobKind, Stage
 from core.lanes import Lane, Tier
+from core.options import DocumentOptions, TranscriptionOptions
 from core.passages import Passage
+from core.plan import AudioChunk, Clip
 from core.store import accounts, chunks, completion, jobs, workers
 from core.store.accounts import Account
 from core.store.chunks import Claim
@@ -27,6 +29,7 @@ from core.store.session import Database
 from core.store.tables import chunks as chunk_table
 from core.store.workers import WorkerRecord
 from core.transcript import TranscriptSegment
+from core.work import PassageBatch
 
 MODEL = "fake"
 VECTOR = [1.0, 0.0, 0.0]
@@ -48,9 +51,8 @@ def submit(
     retention_days: float = 30,
 ) -> UUID:
     """An accepted job with its one `prepare` chunk."""
-    options: dict[str, Any] = {"model": MODEL}
-    if kind is JobKind.TRANSCRIPTION:
-        options["index"] = index
+    transcription = TranscriptionOptions(model=MODEL, index=index)
+    options = transcription if kind is JobKind.TRANSCRIPTION else DocumentOptions(model=MODEL)
     job_id = uuid.uuid4()
     received = JobInput("upload", "talk.wav", bytes=3)
     new = NewJob(job_id, account.id, kind, lane, account.tier, received, options, {}, retention_days)
@@ -107,9 +109,13 @@ def passage(text: str, page: int | None = None) -> Passage:
 
 def prepared(n_chunks: int, kind: JobKind = JobKind.TRANSCRIPTION, *, index: bool = True) -> Prepared:
     """What `prepare` answers for an input of so many chunks, each of one segment or one passage."""
-    work = [{"n": n} for n in range(n_chunks)]
     if kind is JobKind.DOCUMENT:
-        return Prepared(work, pages=n_chunks, texts=[[passage(f"Page {n}.", n + 1)] for n in range(n_chunks)])
+        return Prepared(
+            [PassageBatch(1)] * n_chunks,
+            pages=n_chunks,
+            texts=[[passage(f"Page {n}.", n + 1)] for n in range(n_chunks)],
+        )
+    work = [AudioChunk(60.0 * n, 60.0 * n + 60, (Clip(60.0 * n, 60.0 * n + 5),)) for n in range(n_chunks)]
     return Prepared(work, duration_s=60.0 * n_chunks, later_chunks=completion.embed_chunks_for(n_chunks) * index)
 
 
@@ -117,7 +123,7 @@ def result_of(claimed: Claim, n_chunks: int = 1) -> Result:
     """What a worker would answer for this chunk; `n_chunks` is what `prepare` finds."""
     match claimed.stage:
         case Stage.PREPARE:
-            return prepared(n_chunks, claimed.kind, index=claimed.options.get("index", True))
+            return prepared(n_chunks, claimed.kind, index=getattr(claimed.options, "index", True))
         case Stage.TRANSCRIBE:
             return Transcribed([segment(claimed.ordinal)], "en", 0.9, 5.0)
         case Stage.EMBED:

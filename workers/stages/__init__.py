@@ -25,5 +25,3 @@ STAGES: Mapping[Stage, Callable[[Context, Claim, Lease], Result]] = {
     Stage.EMBED: embed,
     Stage.ASSEMBLE: assemble,
 }
-
-__all__ = ["STAGES", "Context"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.job import JobKind
+from core.job import JobKind, JobWarning
 from core.store import jobs, passages
 from core.store.chunks import Claim
 from core.store.results import Assembled
@@ -18,6 +18,6 @@ def assemble(context: Context, claim: Claim, lease: Lease) -> Assembled:
     with context.database.transaction() as connection:
         job = jobs.get(connection, claim.job_id)
         heard = passages.segments_of(connection, claim.job_id)
-    if heard or any(warning["code"] == "no_speech" for warning in job.warnings):
+    if heard or any(warning.code == "no_speech" for warning in job.warnings):
         return Assembled()
-    return Assembled([{"code": "no_speech", "message": "No words were understood in the recording."}])
+    return Assembled([JobWarning("no_speech", "No words were understood in the recording.")])

@@ -6,36 +6,46 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.job import JobKind
-from core.settings import Settings
 from core.store.blobs import Blobs
 from core.store.chunks import Claim
 from core.store.session import Database
 from models.pool import Pool
-from models.registry import DEFAULT_EMBEDDING, default_whisper
+from workers.engines import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an input may be, and how it is cut: seconds of media, pages, seconds of audio a chunk."""
+
+    media_max_s: float
+    pdf_max_pages: int
+    chunk_audio_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The worker's plain values, its three stores (rows, blobs, loaded models) and a folder for files in work."""
+    """The worker's stores (rows, blobs, weights, loaded models), its defaults, and a folder for files in work.
 
-    settings: Settings
+    `default_whisper` is for transcriptions that name no model; `query_model` embeds searches, and all jobs that
+    ask for no other.
+    """
+
     database: Database
     blobs: Blobs
+    weights: Weights
     pool: Pool
+    limits: Limits
+    default_whisper: str
+    query_model: str
     scratch: Path
 
     def whisper_model(self, claim: Claim) -> str:
-        """The model that this transcription runs on: the client's choice, the operator's, the device's."""
-        return claim.options.get("model") or self.settings.whisper_model or default_whisper(self.settings.device)
+        """The model that this transcription runs on."""
+        return claim.options.model or self.default_whisper
 
     def embedding_model(self, claim: Claim) -> str:
         """The model that this job's passages are embedded with. A fake transcript gets fake vectors."""
-        asked: str = claim.options.get("model") or ""
+        asked = claim.options.model
         if claim.kind is JobKind.DOCUMENT:
             return asked or self.query_model
         return "fake" if asked == "fake" else self.query_model
-
-    @property
-    def query_model(self) -> str:
-        """The embedding model of searches, and of all jobs that ask for no other."""
-        return self.settings.embedding_model or DEFAULT_EMBEDDING

@@ -10,8 +10,8 @@ from core.passages import Passage, TimedText, from_segments
 from core.store import passages as passage_store
 from core.store.chunks import Claim
 from core.store.results import Embedded
+from core.work import TranscriptSpan
 from models.registry import ModelKind
-from workers.engines import passage_ruler
 from workers.lease import Lease
 from workers.stages.context import Context
 
@@ -36,9 +36,10 @@ def _passages(context: Context, claim: Claim, model: str) -> list[Passage]:
     with context.database.transaction() as connection:
         if claim.kind is JobKind.DOCUMENT:
             return passage_store.passages_of_chunk(connection, claim.job_id, claim.ordinal)
-        span = (claim.input["chunk_from"], claim.input["chunk_to"])
-        segments = passage_store.segments_of(connection, claim.job_id, *span)
-    ruler = passage_ruler(context.settings, model)
+        assert isinstance(claim.work, TranscriptSpan)
+        span = claim.work
+        segments = passage_store.segments_of(connection, claim.job_id, span.chunk_from, span.chunk_to)
+    ruler = context.weights.passage_ruler(model)
     timed = [TimedText(segment.start_s, segment.end_s, segment.text) for segment in segments]
     return from_segments(timed, ruler.count, ruler.max_tokens)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from core.errors import TaskUnsupported
+from core.options import TranscriptionOptions
+from core.plan import AudioChunk
 from core.store import blobs as blob_store
 from core.store.chunks import Claim
 from core.store.results import Transcribed
@@ -21,14 +23,16 @@ def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
     """Decode the chunk's clips; every segment is a step of progress."""
     blob = context.blobs.get(blob_store.chunk_key(claim.job_id, claim.ordinal))
     audio = np.frombuffer(blob, dtype=np.int16).astype(np.float32) / _INT16_FULL_SCALE
-    start_s = float(claim.input["start_s"])
-    clips = [Clip(begin - start_s, end - start_s) for begin, end in claim.input["clips"]]
+    assert isinstance(claim.work, AudioChunk)
+    assert isinstance(claim.options, TranscriptionOptions)
+    start_s = claim.work.start_s
+    clips = [Clip(clip.start_s - start_s, clip.end_s - start_s) for clip in claim.work.clips]
     model = context.whisper_model(claim)
-    if claim.options.get("task") == "translate" and not find(model, ModelKind.WHISPER).translates:
+    if claim.options.task == "translate" and not find(model, ModelKind.WHISPER).translates:
         raise TaskUnsupported()
     with context.pool.use(model, ModelKind.WHISPER) as engine:
         lease.progress()
-        heard = engine.transcribe(audio, clips, _options(claim))
+        heard = engine.transcribe(audio, clips, _options(claim.options))
         segments = []
         for segment in heard.segments:
             lease.progress()
@@ -41,14 +45,13 @@ def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
     )
 
 
-def _options(claim: Claim) -> TranscribeOptions:
-    asked = claim.options
+def _options(asked: TranscriptionOptions) -> TranscribeOptions:
     return TranscribeOptions(
-        language=asked.get("language"),
-        task=asked.get("task") or "transcribe",
-        word_timestamps=bool(asked.get("word_timestamps")),
-        prompt=asked.get("prompt"),
-        hotwords=asked.get("hotwords"),
+        language=asked.language,
+        task=asked.task,
+        word_timestamps=asked.word_timestamps,
+        prompt=asked.prompt,
+        hotwords=asked.hotwords,
     )
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from core.errors import InvalidRequest
 from core.job import JobKind, JobStatus, Stage
 from core.lanes import Lane, Tier
+from core.options import TranscriptionOptions
 from core.passages import Passage
 from core.store.jobs import Job, JobFailure, JobInput
 from core.store.passages import StoredPassage
@@ -34,7 +35,7 @@ JOB = Job(
     input=JobInput("upload", "talk.wav"),
     duration_s=60.0,
     pages=None,
-    options={},
+    options=TranscriptionOptions(),
     metadata={},
     chunks_done=0,
     chunks_total=None,

@@ -11,6 +11,7 @@ from core.settings import Settings
 from models.errors import WeightsMissing
 from models.registry import ModelSpec
 from workers import doctor
+from workers.engines import Weights
 
 
 @pytest.fixture
@@ -18,11 +19,11 @@ def looked_for(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """What was looked for, and whether it might have been downloaded; none of it is there."""
     asked: list[tuple[str, bool]] = []
 
-    def locate(settings: Settings, spec: ModelSpec) -> Path:
-        asked.append((spec.name, settings.hub_download))
+    def locate(weights: Weights, spec: ModelSpec) -> Path:
+        asked.append((spec.name, weights.download))
         raise WeightsMissing("not on this machine")
 
-    monkeypatch.setattr(doctor, "locate", locate)
+    monkeypatch.setattr(Weights, "locate", locate)
     return asked
 
 

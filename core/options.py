@@ -1,0 +1,59 @@
+"""What a client may ask of a job: checked at the door, kept with the job, acted on by the stages.
+
+The one list of options. `service.schemas` adds what belongs to the request alone (lane, metadata).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from core.job import JobKind
+
+
+def storable(value: Any) -> Any:
+    """The value itself. Raises `ValueError` for what PostgreSQL's text and jsonb cannot hold."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError("it holds a number or a character that cannot be stored") from error
+    if "\\u0000" in text.replace("\\\\", ""):
+        raise ValueError("the character NUL cannot be stored")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(storable)]
+"""Text that can be stored."""
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Text | None = Field(None, max_length=100, description="Which model; none: the service's default.")
+
+
+class TranscriptionOptions(_Options):
+    """How a recording is transcribed."""
+
+    language: str | None = Field(None, max_length=10, description="Such as `en`; none: detect it.")
+    task: Literal["transcribe", "translate"] = Field("transcribe", description="`translate` gives English text.")
+    word_timestamps: bool = Field(False, description="Times for each word.")
+    prompt: Text | None = Field(None, max_length=2000, description="Text that precedes; steers spelling and style.")
+    hotwords: Text | None = Field(None, max_length=2000, description="Words that are likely to occur.")
+    index: bool = Field(True, description="Embed the transcript, so that search finds it.")
+
+
+class DocumentOptions(_Options):
+    """How a PDF is embedded."""
+
+
+JobOptions = TranscriptionOptions | DocumentOptions
+
+
+def options_of(kind: JobKind, stored: Mapping[str, Any]) -> JobOptions:
+    """The options of a job as they were stored."""
+    return (DocumentOptions if kind is JobKind.DOCUMENT else TranscriptionOptions).model_validate(stored)

@@ -1,0 +1,50 @@
+"""What a chunk asks of its worker, besides the blob or the rows that it works on.
+
+A stage plans the work of the next one; the store keeps it with the chunk, and the next stage reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from core.job import JobKind, Stage
+from core.plan import AudioChunk, Clip
+
+
+@dataclass(frozen=True, slots=True)
+class PassageBatch:
+    """Embed so many passages of a document, stored under the chunk's ordinal."""
+
+    n_passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptSpan:
+    """Cut and embed what the transcribe chunks from the first to the last ordinal have heard."""
+
+    chunk_from: int
+    chunk_to: int
+
+
+Work = AudioChunk | PassageBatch | TranscriptSpan | None
+"""None: the whole input or the whole job, as in `prepare` and `assemble`."""
+
+
+def to_stored(work: Work) -> dict[str, Any]:
+    """The work as JSON."""
+    return {} if work is None else asdict(work)
+
+
+def from_stored(stage: Stage, kind: JobKind, stored: Mapping[str, Any]) -> Work:
+    """The work again; the stage and the kind of job say which sort it is."""
+    match stage, kind:
+        case Stage.TRANSCRIBE, _:
+            clips = tuple(Clip(**clip) for clip in stored["clips"])
+            return AudioChunk(stored["start_s"], stored["end_s"], clips)
+        case Stage.EMBED, JobKind.DOCUMENT:
+            return PassageBatch(**stored)
+        case Stage.EMBED, JobKind.TRANSCRIPTION:
+            return TranscriptSpan(**stored)
+    return None
