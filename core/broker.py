@@ -15,25 +15,26 @@ from kombu import Exchange, Queue
 
 from core.errors import Misconfigured
 from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
+from core.settings import VISIBILITY_TIMEOUT_S
 
 EMBED_QUERY = "embed_query"
 """The one task with a result: the vector of a search query."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Time limits of a task, in seconds."""
+class TimeLimits:
+    """Of a task, in seconds."""
 
     soft_s: int = 540
     hard_s: int = 600
 
 
-def make_celery(broker_url: str, limits: Limits | None = None) -> Celery:
+def make_celery(broker_url: str, limits: TimeLimits | None = None) -> Celery:
     """A Celery application on `broker_url`; it opens no connection yet. Raises `Misconfigured`."""
     if not broker_url:
         raise Misconfigured("SCRIBELANE_BROKER_URL is not set; `scribelane up` brings a broker of its own.")
     app = Celery("scribelane", broker=broker_url, backend=broker_url, set_as_current=False)
-    app.conf.update(_delivery(), **_worker(limits or Limits()))
+    app.conf.update(_delivery(), **_worker(limits or TimeLimits()))
     return app
 
 
@@ -63,7 +64,7 @@ def _delivery() -> dict[str, Any]:
             **socket,
             "queue_order_strategy": "priority",  # strict order of the `-Q` list: express first
             "priority_steps": [0],  # one list per queue, so LLEN is the queue's length
-            "visibility_timeout": 900,  # above the hard time limit: nothing renews it
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,  # above the hard time limit
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
         },
@@ -80,7 +81,7 @@ def _delivery() -> dict[str, Any]:
     }
 
 
-def _worker(limits: Limits) -> dict[str, Any]:
+def _worker(limits: TimeLimits) -> dict[str, Any]:
     """How workers take messages. Celery never retries: PostgreSQL is the one retry authority."""
     return {
         "task_acks_late": True,

@@ -25,3 +25,5 @@ def erase_job(database: Database, blobs: Blobs, job_id: UUID, account_id: UUID) 
     blobs.erase(blob_store.job_prefix(job_id))
     with database.transaction() as connection:
         jobs.delete(connection, job_id, account_id)
+    # What a worker wrote between the two; from here on it finds no job and takes away what it wrote itself.
+    blobs.erase(blob_store.job_prefix(job_id))

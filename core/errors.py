@@ -20,6 +20,8 @@
     │   ├── PdfEncrypted             pdf_encrypted
     │   ├── PdfNoText                pdf_no_text
     │   ├── TaskUnsupported          task_unsupported
+    │   ├── LanguageUnsupported      language_unsupported
+    │   ├── ModelUnavailable         model_unavailable
     │   ├── ChunkCrashed             chunk_crashed
     │   ├── ChunkTimeout             timeout
     │   └── Internal                 internal
@@ -158,6 +160,18 @@ class TaskUnsupported(JobError):
     """The service's default model does not translate; name one that does with `model`, such as `base`."""
 
     code = "task_unsupported"
+
+
+class LanguageUnsupported(JobError):
+    """The service's default model does not know this language; name one that does with `model`, such as `base`."""
+
+    code = "language_unsupported"
+
+
+class ModelUnavailable(JobError):
+    """The weights of this model cannot be had on the service's machines; name another, or ask the operator."""
+
+    code = "model_unavailable"
 
 
 class ChunkCrashed(JobError):

@@ -55,5 +55,9 @@ JobOptions = TranscriptionOptions | DocumentOptions
 
 
 def options_of(kind: JobKind, stored: Mapping[str, Any]) -> JobOptions:
-    """The options of a job as they were stored."""
-    return (DocumentOptions if kind is JobKind.DOCUMENT else TranscriptionOptions).model_validate(stored)
+    """The options of a job as they were stored: checked when they came, so not again.
+
+    What is stored may be older or newer than this code; an option that it does not know is passed over.
+    """
+    form = DocumentOptions if kind is JobKind.DOCUMENT else TranscriptionOptions
+    return form.model_construct(**{name: stored[name] for name in form.model_fields if name in stored})

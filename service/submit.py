@@ -15,7 +15,7 @@ from core.lanes import TIER_LANE, Lane, may_use
 from core.store import jobs
 from core.store.accounts import Account
 from core.store.jobs import JobInput, NewJob
-from models.registry import WHISPER_LANGUAGES, ModelKind, find, names
+from models.registry import ModelKind, find, names
 from service.deps import Service
 from service.formats import job_out
 from service.schemas import DocumentForm, JobOut, TranscriptionForm
@@ -42,10 +42,11 @@ def check_language(language: str | None, model: str | None) -> None:
     """Raises `InvalidRequest` for a language that Whisper, or the model asked for, does not know."""
     if language is None:
         return
-    if language not in WHISPER_LANGUAGES:
+    known = frozenset().union(*(find(name, ModelKind.WHISPER).languages for name in names(ModelKind.WHISPER)))
+    if language not in known:
         raise InvalidRequest(f"language: Whisper knows no language {language!r}; use a code such as en, de or zh.")
-    if model is not None and find(model, ModelKind.WHISPER).english_only and language != "en":
-        raise InvalidRequest(f"language: the model {model} knows English only.")
+    if model is not None and language not in find(model, ModelKind.WHISPER).languages:
+        raise InvalidRequest(f"language: the model {model} does not know {language!r}; name another model.")
 
 
 def check_task(task: str, model: str | None) -> None:
@@ -84,7 +85,7 @@ def accept(
     with service.database.transaction() as connection:
         jobs.insert(connection, new)
         job = jobs.get(connection, new.id)
-    upload.keep()
+        upload.offer()  # last before the commit, whose answer may be lost although it went through
     service.bell.ring()
     return job
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from email.utils import collapse_rfc2231_value
 from typing import Annotated
 from uuid import UUID
 
@@ -36,9 +37,12 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\
 
 @dataclass(slots=True)
 class Custody:
-    """Who answers for a stored file: the request that brought it, until a job has taken it."""
+    """Who answers for a stored file: the request that brought it, until a job is about to take it.
 
-    taken: bool = False
+    Then the file stays whatever happens to the request: a commit whose answer was lost may have gone through.
+    """
+
+    offered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,9 @@ class Upload:
     fields: Mapping[str, str]
     custody: Custody
 
-    def keep(self) -> None:
-        """Call it once the job is committed: whatever happens to the request then, the file stays."""
-        self.custody.taken = True
+    def offer(self) -> None:
+        """Call it before the job is written."""
+        self.custody.offered = True
 
 
 @dataclass(slots=True)
@@ -122,7 +126,7 @@ class _Form:
         parsed = Message()
         parsed["content-disposition"] = self._part.headers.get("content-disposition", "")
         try:
-            self._part.name = str(parsed.get_param("name", "", "content-disposition"))
+            self._part.name = collapse_rfc2231_value(parsed.get_param("name", "", "content-disposition"))
             self._part.filename = parsed.get_filename()
         except ValueError as error:
             raise InvalidRequest("The file's name cannot be read.") from error
@@ -132,6 +136,8 @@ class _Form:
             if self.file_name is not None:
                 raise InvalidRequest("Send one file a request.")
             self.file_name = self._part.filename
+        elif self._part.name == "file":
+            raise InvalidRequest("The file has no name.")
 
     def _content(self, content: bytes, start: int, end: int) -> None:
         if self._part.filename is None:
@@ -159,7 +165,7 @@ def too_large(limit: int) -> UploadTooLarge:
 
 
 async def _receive(request: Request, service: ServiceDep, account: AccountDep) -> AsyncGenerator[Upload, None]:
-    """Store the form's file; if the request fails before a job has taken it, take it away again."""
+    """Store the form's file; if the request fails before it is a job's, take it away again."""
     limit = service.upload_max_bytes
     form = _Form(_boundary(request), limit)
     if int(request.headers.get("content-length") or 0) > limit + _OVERHEAD_BYTES:
@@ -170,7 +176,7 @@ async def _receive(request: Request, service: ServiceDep, account: AccountDep) -
         await service.blobs.put_stream(blob_store.input_key(job_id), _file_pieces(request, form, limit))
         yield Upload(job_id, _clean_name(form), form.file_bytes, form.fields, custody)
     except BaseException:
-        if not custody.taken:
+        if not custody.offered:
             with CancelScope(shield=True):  # a client that goes away cancels the request, but not this
                 await run_in_threadpool(service.blobs.erase, blob_store.job_prefix(job_id))
         raise

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.settings import Settings
-
 DISPATCH = "dispatch"
 RESCUE = "rescue"
 CLEAN = "clean"
 
 
-def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+def schedule(*, dispatch_s: float, rescue_s: float, clean_s: float) -> dict[str, dict[str, Any]]:
     """Celery's `beat_schedule`. A tick that waited longer than its period is dropped, the next one does its work."""
-    periods_s = {DISPATCH: settings.dispatch_s, RESCUE: settings.rescue_s, CLEAN: settings.clean_s}
+    periods_s = {DISPATCH: dispatch_s, RESCUE: rescue_s, CLEAN: clean_s}
     return {
         name: {"task": name, "schedule": period_s, "options": {"expires": period_s}}
         for name, period_s in periods_s.items()

@@ -21,7 +21,7 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from core.broker import Limits, make_celery
+from core.broker import TimeLimits, make_celery
 from core.logs import configure_logging
 from core.settings import settings
 from workers import beat
@@ -34,11 +34,13 @@ _settings = settings()
 
 app = make_celery(
     _settings.broker_url,
-    Limits(_settings.soft_time_limit_s, _settings.time_limit_s),
+    TimeLimits(_settings.soft_time_limit_s, _settings.time_limit_s),
 )
 app.conf.update(
     include=["workers.tasks"],
-    beat_schedule=beat.schedule(_settings),
+    beat_schedule=beat.schedule(
+        dispatch_s=_settings.dispatch_s, rescue_s=_settings.rescue_s, clean_s=_settings.clean_s
+    ),
     beat_schedule_filename="",
 )
 

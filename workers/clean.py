@@ -5,13 +5,16 @@ A job whose blobs cannot be erased now is passed over and tried again by the nex
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
-from obstore.exceptions import BaseError as BlobError
+from sqlalchemy.exc import OperationalError
 
 from core.erasure import erase_job
 from core.errors import NotFound
@@ -21,8 +24,11 @@ from core.store.blobs import Blobs
 from core.store.session import Database
 
 log = structlog.get_logger(__name__)
+Found = TypeVar("Found")
 
 _BATCH = 100
+_BUDGET_S = 10.0
+"""A run ends after about this: it shares Beat's worker with the ticks that dispatch and rescue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +47,39 @@ def clean(database: Database, blobs: Blobs, *, worker_silence_s: float, idle_s: 
     """
     with database.transaction() as connection:
         silent = workers.forget_silent(connection, worker_silence_s)
-    cleaned = Cleaned(_expired_jobs(database, blobs), _chunk_blobs(database, blobs, idle_s), silent)
+    until = time.monotonic() + _BUDGET_S
+    cleaned = Cleaned(_expired_jobs(database, blobs, until), _chunk_blobs(database, blobs, idle_s, until), silent)
     if cleaned.expired_jobs or cleaned.chunk_blobs:
         log.info("cleaned", expired_jobs=cleaned.expired_jobs, chunk_blobs=cleaned.chunk_blobs)
     return cleaned
 
 
-def _expired_jobs(database: Database, blobs: Blobs) -> int:
+def _expired_jobs(database: Database, blobs: Blobs, until: float) -> int:
     with database.transaction() as connection:
         expired = jobs.expired(connection, _BATCH)
     erased = 0
-    for job_id, account_id in expired:
+    for job_id, account_id in _in_time(expired, until):
         with _passed_over_if_it_fails(job_id):
             erase_job(database, blobs, job_id, account_id)
             erased += 1
     return erased
 
 
-def _chunk_blobs(database: Database, blobs: Blobs, idle_s: float) -> int:
+def _chunk_blobs(database: Database, blobs: Blobs, idle_s: float, until: float) -> int:
     with database.transaction() as connection:
         ended = jobs.with_idle_chunk_blobs(connection, idle_s=idle_s, limit=_BATCH)
     erased = 0
-    for job_id in ended:
+    for job_id in _in_time(ended, until):
         with _passed_over_if_it_fails(job_id):
             erased += blobs.erase(blob_store.chunks_prefix(job_id))
             with database.transaction() as connection:
                 jobs.mark_chunk_blobs_erased(connection, job_id)
     return erased
+
+
+def _in_time(found: Iterable[Found], until: float) -> Iterator[Found]:
+    """What is found, until the run's time is up; the next run goes on."""
+    return itertools.takewhile(lambda _: time.monotonic() < until, found)
 
 
 @contextmanager
@@ -77,5 +89,7 @@ def _passed_over_if_it_fails(job_id: UUID) -> Iterator[None]:
         yield
     except NotFound:
         log.info("somebody else erased this job", job=str(job_id))
-    except (BlobError, OSError) as error:
-        log.warning("could not erase; the next run tries again", job=str(job_id), error=str(error))
+    except OperationalError:
+        raise  # the database is away: no other job would fare better
+    except Exception:
+        log.exception("could not erase; the next run tries again", job=str(job_id))

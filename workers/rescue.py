@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from core.store import chunks, completion
+from core.store.chunks import Orphan
+from core.store.completion import Rescued
 from core.store.session import Database
 
 log = structlog.get_logger(__name__)
 
 
 def rescue(database: Database, *, max_failures: int, worker_id: str | None = None) -> int:
-    """Requeue or fail every chunk whose lease has run out; returns how many.
+    """Requeue or fail every chunk whose lease has run out; returns how many. One that cannot be is passed over.
 
     With `worker_id`, every chunk that this worker still holds: its process has just been replaced, so
     whatever it was doing died with it and there is no need to wait for the lease.
     """
     with database.transaction() as connection:
         orphans = chunks.orphans(connection, worker_id=worker_id)
-    for orphan in orphans:
+    return sum(_rescue_one(database, orphan, max_failures) is not Rescued.UNTOUCHED for orphan in orphans)
+
+
+def _rescue_one(database: Database, orphan: Orphan, max_failures: int) -> Rescued:
+    named = {"chunk": str(orphan.chunk_id), "job": str(orphan.job_id)}
+    try:
         with database.transaction() as connection:
-            failed = completion.rescue(connection, orphan, max_failures=max_failures)
-        log.warning("rescued a chunk", chunk=str(orphan.chunk_id), job=str(orphan.job_id), failed=failed)
-    return len(orphans)
+            outcome = completion.rescue(connection, orphan, max_failures=max_failures)
+    except OperationalError:
+        raise  # the database is away: no other chunk would fare better
+    except Exception:
+        log.exception("could not rescue a chunk; the next run tries again", **named)
+        return Rescued.UNTOUCHED
+    if outcome is not Rescued.UNTOUCHED:
+        log.warning("rescued a chunk", outcome=outcome, **named)
+    return outcome

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -26,7 +23,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
-from core.errors import ChunkTimeout, Internal, JobError, LeaseLost, NotFound
+from core.errors import ChunkTimeout, Internal, JobError, LeaseLost, ModelUnavailable, NotFound
 from core.lanes import QUERY_QUEUE
 from core.settings import Settings, settings
 from core.store import blobs as blob_store
@@ -36,13 +33,15 @@ from core.store.chunks import Claim
 from core.store.results import Result
 from core.store.session import Database
 from core.store.workers import WorkerRecord
+from models.errors import WeightsMismatch, WeightsMissing
 from models.pool import Pool
 from models.registry import DEFAULT_EMBEDDING, default_whisper
-from workers import rescue
+from workers import rescue, scratch
 from workers.engines import Loader, Weights
 from workers.lease import Heartbeat, Pace
+from workers.scratch import Scratch
 from workers.stages import STAGES
-from workers.stages.context import Context, Limits
+from workers.stages.context import Context, InputLimits
 from workers.stages.embed import embed_query
 
 log = structlog.get_logger(__name__)
@@ -69,6 +68,7 @@ class Runtime:
     dispatcher: Dispatcher
     bell: Bell
     heartbeat: Heartbeat
+    scratch: Scratch
     context: Context
 
     def work(self, chunk_id: UUID) -> None:
@@ -96,6 +96,9 @@ class Runtime:
                 self._complete(claim, result, compute_s)
         except (JobError, LeaseLost):
             raise
+        except (WeightsMissing, WeightsMismatch) as error:
+            log.exception("no weights")
+            raise ModelUnavailable() from error
         except SoftTimeLimitExceeded as error:
             raise ChunkTimeout() from error
         except Exception as error:
@@ -146,15 +149,16 @@ def start() -> None:
     # A person waits for the query worker, so its model stays; others give the memory back.
     pool = Pool(loader, math.inf if QUERY_QUEUE in worker.lanes else own.model_ttl_s)
     _give_back(database, worker.id, own.max_failures)
+    held = scratch.take()
     context = Context(
         database=database,
         blobs=blobs,
         weights=weights,
         pool=pool,
-        limits=Limits(own.media_max_s, own.pdf_max_pages, own.chunk_audio_s),
+        limits=InputLimits(own.media_max_s, own.pdf_max_pages, own.chunk_audio_s),
         default_whisper=own.whisper_model or default_whisper(own.device),
         query_model=own.embedding_model or DEFAULT_EMBEDDING,
-        scratch=_empty_scratch(worker.id),
+        scratch=held.folder,
     )
     if QUERY_QUEUE in worker.lanes:
         embed_query(context, "warm")  # before the first heartbeat: `/readyz` waits until searches are quick
@@ -168,6 +172,7 @@ def start() -> None:
         dispatcher=dispatcher,
         bell=Bell(dispatcher),
         heartbeat=heartbeat,
+        scratch=held,
         context=context,
     )
     _runtime.bell.ring()
@@ -187,7 +192,7 @@ def stop() -> None:
     except SQLAlchemyError as error:
         log.warning("could not sign off", error=str(error).split("\n")[0])
     _runtime.database.close()
-    shutil.rmtree(_runtime.context.scratch, ignore_errors=True)
+    _runtime.scratch.remove()
     _runtime = None
 
 
@@ -216,14 +221,6 @@ def _give_back(database: Database, worker_id: str, max_failures: int) -> None:
         rescue.rescue(database, max_failures=max_failures, worker_id=worker_id)
     except SQLAlchemyError as error:
         log.warning("the database is away; leases will run out", error=str(error).split("\n")[0])
-
-
-def _empty_scratch(worker_id: str) -> Path:
-    """This worker's folder for inputs in work, without what a killed predecessor left in it."""
-    scratch = Path(tempfile.gettempdir()) / f"scribelane-{worker_id.replace('/', '-')}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return scratch
 
 
 def _reporter(worker: WorkerRecord, pool: Pool) -> Callable[[Claim | None], WorkerRecord]:

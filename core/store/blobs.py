@@ -16,7 +16,9 @@ from urllib.request import url2pathname
 from uuid import UUID, uuid4
 
 import obstore
+from obstore.exceptions import GenericError
 from obstore.store import LocalStore, ObjectStore, from_url
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from core.errors import Misconfigured
 
@@ -78,8 +80,8 @@ class Blobs:
     def erase(self, prefix: str) -> int:
         """Delete every blob under `prefix`; returns how many. Erasing nothing, or twice at once, is fine."""
         paths = [meta["path"] for batch in obstore.list(self._store, prefix) for meta in batch]
-        if self._folder is not None:  # takes the folders along, and does not mind that somebody else was quicker
-            shutil.rmtree(self._folder / prefix, onerror=_unless_gone)
+        if self._folder is not None:
+            _remove(self._folder / prefix)
         elif paths:
             obstore.delete(self._store, paths)
         return len(paths)
@@ -89,6 +91,20 @@ class Blobs:
         probe = f"probes/{uuid4()}"
         obstore.put(self._store, probe, bytes(_PROBE_BYTES))  # an empty one would fit on a full disk
         obstore.delete(self._store, probe)
+
+
+@retry(retry=retry_if_exception_type(OSError), stop=stop_after_attempt(5), wait=wait_fixed(0.05), reraise=True)
+def _remove_once(folder: Path) -> None:
+    """Remove a folder with all that is in it. A worker that writes into it meanwhile makes another try necessary."""
+    shutil.rmtree(folder, onerror=_unless_gone)
+
+
+def _remove(folder: Path) -> None:
+    """Like an object store's delete: the folders go along, and it fails with an error of the store."""
+    try:
+        _remove_once(folder)
+    except OSError as error:
+        raise GenericError(f"{folder.name} could not be erased: {error.strerror}") from error
 
 
 def _unless_gone(_call: object, _path: str, failure: tuple[type[BaseException], BaseException, object]) -> None:

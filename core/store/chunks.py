@@ -123,7 +123,8 @@ def undispatch(connection: Connection, chunk_ids: Sequence[UUID]) -> None:
 
 
 # The job's row is locked before the chunk's, as everywhere; of two deliveries of one message the
-# second finds the chunk no longer queued and gets no row.
+# second finds the chunk no longer queued and gets no row. A chunk that backs off after a failure is
+# not claimed by an older message.
 _CLAIM = sa.text("""
 WITH job AS (
     SELECT j.id, j.kind, j.options
@@ -136,6 +137,7 @@ WITH job AS (
         dispatched_until = NULL, dispatches = 0, lease_until = now() + make_interval(secs => :lease_s)
     FROM job
     WHERE chunks.id = :chunk AND chunks.job_id = job.id AND chunks.status = 'queued'
+      AND chunks.available_at <= now()
     RETURNING chunks.*, job.kind, job.options
 ), started AS (
     UPDATE jobs SET status = 'processing', started_at = now()
@@ -146,7 +148,7 @@ SELECT * FROM claimed
 
 
 def claim(connection: Connection, chunk_id: UUID, *, worker_id: str, lease_s: float) -> Claim | None:
-    """Lease a chunk; None when it is not waiting any more (done, claimed, cancelled or gone)."""
+    """Lease a chunk; None when it is not to be worked now (done, claimed, backing off, cancelled or gone)."""
     row = connection.execute(_CLAIM, {"chunk": chunk_id, "worker": worker_id, "lease_s": lease_s}).one_or_none()
     if row is None:
         return None

@@ -8,6 +8,7 @@ transaction counts the job's open chunks down, and whoever reaches zero opens th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -66,7 +67,10 @@ def complete(connection: Connection, claim: Claim, result: Result, *, compute_s:
 
 
 def fail(connection: Connection, claim: Claim, error: JobError, *, max_failures: int) -> bool:
-    """End an attempt with an error: queue it again if that may help, else fail the job. True if it failed."""
+    """End an attempt with an error: queue it again if that may help, else fail the job. True if it failed.
+
+    Raises `LeaseLost`.
+    """
     job = job_store.lock(connection, claim.job_id)
     if job is None or job.status in ENDED:
         raise LeaseLost()
@@ -78,31 +82,43 @@ def fail(connection: Connection, claim: Claim, error: JobError, *, max_failures:
     return True
 
 
-def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> bool:
-    """Requeue the chunk of a silent worker; after `max_failures` such ends its job fails. True if it failed."""
+class Rescued(StrEnum):
+    """What became of a chunk whose worker went silent."""
+
+    REQUEUED = "requeued"
+    FAILED = "failed"
+    """It ended its worker as often as it may; its job failed with it."""
+    UNTOUCHED = "untouched"
+    """It was not lost after all: renewed, ended or rescued meanwhile."""
+
+
+def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> Rescued:
+    """Requeue the chunk of a silent worker; after `max_failures` such ends its job fails."""
     job = job_store.lock(connection, orphan.job_id)
     row = connection.execute(
-        sa.select(chunks.c.failures, chunks.c.stage).where(
+        sa.select(chunks.c.failures, chunks.c.stage)
+        .where(
             chunks.c.id == orphan.chunk_id,
             chunks.c.status == ChunkStatus.RUNNING,
             chunks.c.attempt == orphan.attempt,
             # Looked at again under the lock: a worker that was cut off may have renewed its lease meanwhile.
             sa.true() if orphan.known_dead else chunks.c.lease_until < sa.func.now(),
-        ),
+        )
+        .with_for_update(),
     ).one_or_none()
     if job is None or row is None:
-        return False
+        return Rescued.UNTOUCHED
     tries = row.failures + 1
     if tries < max_failures:
         # The first crash may be anybody's fault, so its chunk goes on at once; repeated ones wait.
         _requeue(connection, orphan.chunk_id, orphan.attempt, delay_s=_BACKOFF_S**tries - _BACKOFF_S)
-        return False
+        return Rescued.REQUEUED
     _fail_for_good(connection, orphan.chunk_id, orphan.attempt, Stage(row.stage), ChunkCrashed())
-    return True
+    return Rescued.FAILED
 
 
 def _requeue(connection: Connection, chunk_id: UUID, attempt: int, *, delay_s: float) -> None:
-    connection.execute(
+    requeued = connection.execute(
         sa.update(chunks)
         .where(chunks.c.id == chunk_id, chunks.c.status == ChunkStatus.RUNNING, chunks.c.attempt == attempt)
         .values(
@@ -113,6 +129,8 @@ def _requeue(connection: Connection, chunk_id: UUID, attempt: int, *, delay_s: f
             available_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, delay_s),
         ),
     )
+    if requeued.rowcount == 0:
+        raise LeaseLost()
 
 
 def _fail_for_good(connection: Connection, chunk_id: UUID, attempt: int, stage: Stage, error: JobError) -> None:

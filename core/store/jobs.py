@@ -199,8 +199,9 @@ def delete(connection: Connection, job_id: UUID, account_id: UUID) -> None:
 
 
 def expired(connection: Connection, limit: int) -> list[tuple[UUID, UUID]]:
-    """(job, account) of jobs whose retention has ended."""
-    query = sa.select(jobs.c.id, jobs.c.account_id).where(jobs.c.expires_at < sa.func.now()).limit(limit)
+    """(job, account) of jobs whose retention has ended: any of them, so that none that fails hides the others."""
+    query = sa.select(jobs.c.id, jobs.c.account_id).where(jobs.c.expires_at < sa.func.now())
+    query = query.order_by(sa.func.random()).limit(limit)
     return [(row.id, row.account_id) for row in connection.execute(query)]
 
 
@@ -211,6 +212,7 @@ def with_idle_chunk_blobs(connection: Connection, *, idle_s: float, limit: int) 
         sa.select(jobs.c.id)
         .where(jobs.c.finished_at < ended_before, jobs.c.chunk_blobs_erased_at.is_(None))
         .where(sa.not_(sa.func.coalesce(jobs.c.error_retryable, sa.false())))
+        .order_by(sa.func.random())
         .limit(limit)
     )
     return list(connection.scalars(query))
@@ -254,7 +256,7 @@ def _job(row: Row[Any]) -> Job:
         chunks_done=row.chunks_done,
         chunks_total=row.chunks_total,
         compute_s=row.compute_s,
-        warnings=[JobWarning(**warning) for warning in row.warnings],
+        warnings=[JobWarning(warning["code"], warning["message"]) for warning in row.warnings],
         error=failure,
         created_at=row.created_at,
         started_at=row.started_at,

@@ -37,8 +37,11 @@ def heard_languages(connection: Connection, job_id: UUID) -> list[HeardLanguage]
         chunks.c.stage == Stage.TRANSCRIBE,
         chunks.c.status == ChunkStatus.DONE,
     )
-    outputs = [output for output in connection.scalars(query) if output and output["language"]]
-    return [HeardLanguage(o["language"], o["language_probability"], o["speech_s"]) for o in outputs]
+    return [
+        HeardLanguage(output["language"], output["probability"], output["speech_s"])
+        for output in connection.scalars(query)
+        if output is not None
+    ]
 
 
 def passages_of_chunk(connection: Connection, job_id: UUID, chunk_ordinal: int) -> list[Passage]:

@@ -14,7 +14,7 @@ from core.job import JobWarning
 from core.passages import Passage
 from core.store.chunks import Claim
 from core.store.tables import chunks, jobs, passages, segments, vectors
-from core.transcript import TranscriptSegment
+from core.transcript import HeardLanguage, TranscriptSegment
 from core.work import Work
 
 
@@ -39,9 +39,7 @@ class Transcribed:
     """The segments of one chunk, in seconds on the media clock, and the language heard in it."""
 
     segments: Sequence[TranscriptSegment]
-    language: str | None
-    language_probability: float | None
-    speech_s: float
+    heard: HeardLanguage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +82,9 @@ def _prepared(result: Prepared, connection: Connection, claim: Claim) -> None:
 
 @write.register
 def _transcribed(result: Transcribed, connection: Connection, claim: Claim) -> None:
-    output = {
-        "language": result.language,
-        "language_probability": result.language_probability,
-        "speech_s": result.speech_s,
-    }
-    connection.execute(sa.update(chunks).where(chunks.c.id == claim.chunk_id).values(output=output))
+    if result.heard is not None:
+        heard = asdict(result.heard)
+        connection.execute(sa.update(chunks).where(chunks.c.id == claim.chunk_id).values(output=heard))
     rows = [
         {
             "job_id": claim.job_id,

@@ -16,7 +16,7 @@ from service.cli.server_commands import register as add_server_commands
 
 app = typer.Typer(
     name="scribelane",
-    help="Recordings and PDFs in; text to read, export and search out. On your own machines.",
+    help="Recordings and PDFs in; text that can be read and searched out. On your own machines.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

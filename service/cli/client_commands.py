@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -22,7 +23,7 @@ _stderr = Console(stderr=True)
 _stdout = Console()
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False)]
-JobId = Annotated[str, typer.Argument(metavar="ID", show_default=False)]
+JobId = Annotated[UUID, typer.Argument(metavar="ID", show_default=False)]
 
 
 class Format(StrEnum):
@@ -122,13 +123,13 @@ def jobs(
 def status(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Print a job as JSON."""
     with _client(url, key, data_dir) as client:
-        typer.echo(json.dumps(client.job(job_id).raw, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(client.job(str(job_id)).raw, indent=2, ensure_ascii=False))
 
 
 def cancel(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Stop a job; what is done stays readable."""
     with _client(url, key, data_dir) as client:
-        typer.echo(describe(client.cancel(job_id)))
+        typer.echo(describe(client.cancel(str(job_id))))
 
 
 def citation(hit: Hit) -> str:

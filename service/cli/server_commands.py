@@ -206,7 +206,9 @@ def _advice(error: Exception) -> list[str]:
     if isinstance(error, ScribelaneError):
         return [error.message]
     if isinstance(error, ValidationError):
-        return [f"SCRIBELANE_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors()]
+        return [
+            ": ".join([*(f"SCRIBELANE_{part}".upper() for part in one["loc"]), one["msg"]]) for one in error.errors()
+        ]
     if isinstance(error, OperationalError):
         return [f"the database does not answer: {str(error.orig).splitlines()[0]}"]
     return []

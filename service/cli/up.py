@@ -20,7 +20,7 @@ from types import FrameType
 import structlog
 
 from core.errors import Misconfigured
-from core.lanes import Tier
+from core.lanes import INFERENCE_QUEUES, Tier
 from core.settings import settings
 from service import processes
 from service.cli.settings_of_client import KEY_FILE, URL_FILE
@@ -82,8 +82,7 @@ def _start(supervisor: Supervisor, data_dir: Path, port: int) -> None:
     _run(supervisor, "query", processes.query_worker())
     _run(supervisor, "io", processes.io_worker(), niceness=_BACKGROUND)
     for device in _devices():
-        lanes = ("express", "standard", "batch")
-        command = processes.inference_worker(device, lanes)
+        command = processes.inference_worker(device, INFERENCE_QUEUES)
         _run(supervisor, f"worker-{device.replace(':', '')}", command, niceness=_BACKGROUND)
     _await_ready(supervisor, url)
     print(f"ready {url}", flush=True)
@@ -138,7 +137,7 @@ def _devices() -> list[str]:
     """One inference worker per GPU that this process may use; the CPU where there is none."""
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shown is not None:
-        return [f"cuda:{index}" for index, _ in enumerate(filter(None, shown.split(",")))] or ["cpu"]
+        return [f"cuda:{index}" for index, _ in enumerate(processes.shown_gpus(shown))] or ["cpu"]
     if shutil.which("nvidia-smi") is None:
         return ["cpu"]
     listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False).stdout

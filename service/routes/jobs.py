@@ -119,6 +119,6 @@ def get_passages(
 
 def _passage_place(cursor: str | None) -> tuple[int, int]:
     chunk, ordinal = from_cursor(cursor, 2) if cursor is not None else (-1, -1)
-    if not isinstance(chunk, int) or not isinstance(ordinal, int) or max(abs(chunk), abs(ordinal)) > 2**31 - 1:
+    if not all(type(one) is int and abs(one) < 2**31 for one in (chunk, ordinal)):  # True is an int, too
         raise InvalidRequest("This cursor is not one that a list answered.")
     return chunk, ordinal

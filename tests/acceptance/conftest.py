@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -51,6 +52,13 @@ class Service:
     @property
     def key(self) -> str:
         return self.local.key
+
+    @property
+    def database_url(self) -> str:
+        """Its database, for a look where the API shows nothing."""
+        environment = json.loads((self.folder / "environment.json").read_text())
+        url: str = environment["SCRIBELANE_DATABASE_URL"]
+        return url
 
     @property
     def pid(self) -> int:

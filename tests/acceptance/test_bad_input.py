@@ -17,6 +17,7 @@ from service.client import Client, JobStatus
 from tests.acceptance.conftest import ROOT, Service
 
 DOCUMENT = ROOT / "examples" / "tides.pdf"
+RECORDING = ROOT / "examples" / "tides.ogg"
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +153,12 @@ def test_every_common_container_is_opened(client: Client, tmp_path: Path, contai
     job = client.wait(client.transcribe(path, {"model": "fake"}).id)
     assert job.status == "completed", job.error
     assert job.raw["input"]["duration_s"] == pytest.approx(6, abs=0.3)
+
+
+@pytest.mark.parametrize("model", ["large-v3-turbo", "bge-m3"])
+def test_a_model_whose_weights_cannot_be_had_is_said_at_the_first_try(client: Client, model: str) -> None:
+    recording = model == "large-v3-turbo"
+    job = client.transcribe(RECORDING, {"model": model}) if recording else client.embed(DOCUMENT, {"model": model})
+    ended = client.wait(job.id)
+    assert ended.error is not None
+    assert (ended.error["code"], ended.error["retryable"]) == ("model_unavailable", False)

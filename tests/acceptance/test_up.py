@@ -72,6 +72,13 @@ def test_jobs_and_status_print_what_the_api_says(service: Service) -> None:
         assert json.loads(service.run("status", job["id"]).stdout)["id"] == job["id"]
 
 
+@pytest.mark.parametrize("not_an_id", ["../workers", "", "x?y=1"])
+def test_what_is_no_id_of_a_job_is_not_asked_for(service: Service, not_an_id: str) -> None:
+    refused = service.run("status", not_an_id)
+    assert refused.returncode == 2
+    assert "a valid UUID" in refused.stderr
+
+
 def test_a_client_without_a_service_says_what_to_do(tmp_path: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SCRIBELANE_")}
     alone = subprocess.run([SCRIBELANE, "jobs"], cwd=tmp_path, env=clean, capture_output=True, text=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -52,6 +54,16 @@ def test_jobs_are_listed_by_status_and_kind(api: TestClient) -> None:
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "status=done", "kind=video", "cursor=x"])
 def test_a_list_that_cannot_be_is_refused(api: TestClient, query: str) -> None:
     assert api.get(f"/v1/jobs?{query}").status_code == 422
+
+
+@pytest.mark.parametrize("place", [[True, 1], [1.5, 1], [2**40, 1], ["a", 1], [1], None])
+def test_a_cursor_that_no_list_answered_is_refused(
+    api: TestClient, database: Database, account: Account, place: object
+) -> None:
+    job_id = work.submit(database, account)
+    cursor = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+
+    assert api.get(f"/v1/jobs/{job_id}/passages", params={"cursor": cursor}).status_code == 422
 
 
 def test_cancelling_twice_is_fine_and_cancelling_what_has_ended_a_conflict(

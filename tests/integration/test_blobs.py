@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import BaseError as BlobError
 
 from core.errors import Misconfigured
 from core.store.blobs import Blobs, chunk_key, chunks_prefix, input_key, job_prefix
@@ -119,3 +122,35 @@ def test_a_store_that_cannot_be_written_fails_its_check(blobs: Blobs, folder: Pa
 
     with pytest.raises(Exception, match=r"(?i)not a directory|directory"):
         blobs.check()
+
+
+def test_a_job_is_erased_although_a_worker_still_writes_into_it(blobs: Blobs, folder: Path) -> None:
+    stopped = threading.Event()
+
+    def write() -> None:
+        for ordinal in itertools.count():
+            if stopped.is_set():
+                return
+            blobs.put(chunk_key(JOB, ordinal), b"audio")
+            stopped.wait(0.001)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for _ in range(20):
+        blobs.erase(job_prefix(JOB))
+    stopped.set()
+    writer.join()
+
+    blobs.erase(job_prefix(JOB))
+    assert files(folder) == []
+
+
+def test_what_cannot_be_erased_is_an_error_of_the_store(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    blobs.put(input_key(JOB), b"RIFF")
+    monkeypatch.setattr("shutil.rmtree", refuse)
+
+    with pytest.raises(BlobError, match="Operation not permitted"):
+        blobs.erase(job_prefix(JOB))

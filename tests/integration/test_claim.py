@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 
-from core.job import JobStatus
+from core.errors import Internal
+from core.job import JobStatus, JobWarning
 from core.options import TranscriptionOptions
 from core.plan import AudioChunk, Clip
-from core.store import chunks, jobs
+from core.store import chunks, completion, jobs
 from core.store.accounts import Account
 from core.store.chunks import Claim
 from core.store.session import Database
@@ -63,6 +64,25 @@ def test_many_chunks_of_one_job_are_claimed_at_once_without_losing_one(database:
     answers = work.together(8, *[lambda each=each: work.claim(database, each) for each in ids * 2])
 
     assert sorted(str(answer.chunk_id) for answer in answers if answer) == sorted(map(str, ids))
+
+
+def test_a_second_message_does_not_shorten_the_pause_after_a_failure(database: Database, account: Account) -> None:
+    claimed = work.claim_one(database, work.submit(database, account))
+    with database.transaction() as connection:
+        completion.fail(connection, claimed, Internal(), max_failures=3)
+
+    assert work.claim(database, claimed.chunk_id) is None
+    work.execute(database, "UPDATE chunks SET available_at = now()")
+    assert work.claim(database, claimed.chunk_id) is not None
+
+
+def test_what_a_newer_release_stored_is_read_as_far_as_it_is_known(database: Database, account: Account) -> None:
+    job_id = work.submit(database, account)
+    work.execute(database, "UPDATE jobs SET options = options || '{\"speakers\": 2}'")
+    work.execute(database, 'UPDATE jobs SET warnings = \'[{"code": "c", "message": "m", "at_s": 3}]\'')
+
+    assert work.claim_one(database, job_id).options == TranscriptionOptions(model=work.MODEL)
+    assert work.job(database, job_id).warnings == [JobWarning("c", "m")]
 
 
 def test_a_chunk_that_is_done_cannot_be_claimed(database: Database, account: Account) -> None:

@@ -15,8 +15,10 @@ from core.job import JobKind, JobStatus, Stage
 from core.store import completion, jobs
 from core.store.accounts import Account
 from core.store.chunks import Claim, Orphan
+from core.store.completion import Rescued
 from core.store.results import Transcribed
 from core.store.session import Database
+from core.transcript import HeardLanguage
 from tests.integration import work
 
 
@@ -25,7 +27,7 @@ def fail(database: Database, claimed: Claim, error: JobError | None = None, max_
         return completion.fail(connection, claimed, error or Internal(), max_failures=max_failures)
 
 
-def rescue(database: Database, claimed: Claim, max_failures: int = 3) -> bool:
+def rescue(database: Database, claimed: Claim, max_failures: int = 3) -> Rescued:
     with database.transaction() as connection:
         orphan = Orphan(claimed.chunk_id, claimed.job_id, claimed.attempt, known_dead=True)
         return completion.rescue(connection, orphan, max_failures=max_failures)
@@ -152,7 +154,7 @@ def test_a_stale_attempt_is_refused_after_another_was_done(database: Database, a
     work.complete(database, work.claim_one(database, job_id))
 
     with pytest.raises(LeaseLost):
-        work.complete(database, stale, Transcribed([work.segment(9)], "de", 1.0, 9.0))
+        work.complete(database, stale, Transcribed([work.segment(9)], HeardLanguage("de", 1.0, 9.0)))
     ((text,),) = work.execute(database, "SELECT text FROM segments")
     assert text == "Words of part 0."
 
@@ -212,9 +214,9 @@ def test_a_failure_of_a_stale_attempt_changes_nothing(database: Database, accoun
     rescue(database, stale)
     held = work.claim_one(database, job_id)
 
-    fail(database, stale)
-    with pytest.raises(LeaseLost):
-        fail(database, stale, MediaUnreadable())
+    for error in (Internal(), MediaUnreadable()):
+        with pytest.raises(LeaseLost):
+            fail(database, stale, error)
 
     (row,) = work.chunk_rows(database, job_id)
     assert (row.status, row.attempt, row.failures) == ("running", held.attempt, 1)
@@ -225,7 +227,11 @@ def test_a_rescued_chunk_is_queued_again_and_after_too_many_crashes_fails_its_jo
 ) -> None:
     job_id = work.submit(database, account)
 
-    assert [rescue(database, work.claim_one(database, job_id)) for _ in range(3)] == [False, False, True]
+    assert [rescue(database, work.claim_one(database, job_id)) for _ in range(3)] == [
+        Rescued.REQUEUED,
+        Rescued.REQUEUED,
+        Rescued.FAILED,
+    ]
 
     error = work.job(database, job_id).error
     assert error is not None
@@ -249,7 +255,7 @@ def test_a_rescue_that_comes_too_late_changes_nothing(
     ending(database, claimed)
     before = work.chunk_rows(database, job_id)
 
-    assert not rescue(database, claimed)
+    assert rescue(database, claimed) is Rescued.UNTOUCHED
     assert work.chunk_rows(database, job_id) == before
 
 
@@ -257,5 +263,5 @@ def test_a_lease_of_another_attempt_is_not_rescued(database: Database, account: 
     job_id = work.submit(database, account)
     claimed = work.claim_one(database, job_id)
 
-    assert not rescue(database, replace(claimed, attempt=claimed.attempt + 1))
+    assert rescue(database, replace(claimed, attempt=claimed.attempt + 1)) is Rescued.UNTOUCHED
     assert work.chunk_rows(database, job_id)[0].status == "running"

@@ -13,6 +13,7 @@ from core.job import JobStatus
 from core.store import chunks, completion, jobs
 from core.store.accounts import Account
 from core.store.chunks import Claim, Orphan
+from core.store.completion import Rescued
 from core.store.session import Database
 from tests.integration import work
 
@@ -22,7 +23,7 @@ def fail(database: Database, claimed: Claim) -> bool:
         return completion.fail(connection, claimed, Internal(), max_failures=3)
 
 
-def rescue(database: Database, claimed: Claim) -> bool:
+def rescue(database: Database, claimed: Claim) -> Rescued:
     with database.transaction() as connection:
         orphan = Orphan(claimed.chunk_id, claimed.job_id, claimed.attempt, known_dead=True)
         return completion.rescue(connection, orphan, max_failures=3)

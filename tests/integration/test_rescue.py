@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+from sqlalchemy.engine import Connection
+
 from core.job import JobStatus
 from core.store import chunks, completion, jobs
 from core.store.accounts import Account
+from core.store.chunks import Orphan
+from core.store.completion import Rescued
 from core.store.session import Database
 from tests.integration import work
 from workers.rescue import rescue
@@ -98,7 +103,27 @@ def test_a_lease_that_was_renewed_after_it_was_found_expired_is_kept(database: D
         chunks.renew(connection, claimed, lease_s=60)
 
     with database.transaction() as connection:
-        assert not completion.rescue(connection, orphan, max_failures=3)
+        assert completion.rescue(connection, orphan, max_failures=3) is Rescued.UNTOUCHED
 
     (row,) = work.chunk_rows(database, claimed.job_id)
     assert (row.status, row.failures) == ("running", 0)
+
+
+def test_a_chunk_that_cannot_be_rescued_keeps_no_other_from_it(
+    database: Database, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = work.submit(database, account), work.submit(database, account)
+    for job_id in (bad, good):
+        work.claim_one(database, job_id)
+    lose(database)
+    sound = completion.rescue
+
+    def rescue_all_but_one(connection: Connection, orphan: Orphan, *, max_failures: int) -> Rescued:
+        if orphan.job_id == bad:
+            raise ValueError("a row that this release cannot read")
+        return sound(connection, orphan, max_failures=max_failures)
+
+    monkeypatch.setattr(completion, "rescue", rescue_all_but_one)
+
+    assert rescue(database, max_failures=3) == 1
+    assert [work.chunk_rows(database, job_id)[0].status for job_id in (bad, good)] == ["running", "queued"]

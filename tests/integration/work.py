@@ -28,7 +28,7 @@ from core.store.results import Assembled, Embedded, Prepared, Result, Transcribe
 from core.store.session import Database
 from core.store.tables import chunks as chunk_table
 from core.store.workers import WorkerRecord
-from core.transcript import TranscriptSegment
+from core.transcript import HeardLanguage, TranscriptSegment
 from core.work import PassageBatch
 
 MODEL = "fake"
@@ -125,7 +125,7 @@ def result_of(claimed: Claim, n_chunks: int = 1) -> Result:
         case Stage.PREPARE:
             return prepared(n_chunks, claimed.kind, index=getattr(claimed.options, "index", True))
         case Stage.TRANSCRIBE:
-            return Transcribed([segment(claimed.ordinal)], "en", 0.9, 5.0)
+            return Transcribed([segment(claimed.ordinal)], HeardLanguage("en", 0.9, 5.0))
         case Stage.EMBED:
             page = claimed.ordinal + 1 if claimed.kind is JobKind.DOCUMENT else None
             return Embedded([passage(f"Page {claimed.ordinal}.", page)], [VECTOR], MODEL)

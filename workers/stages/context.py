@@ -14,7 +14,7 @@ from workers.engines import Weights
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class InputLimits:
     """What an input may be, and how it is cut: seconds of media, pages, seconds of audio a chunk."""
 
     media_max_s: float
@@ -34,7 +34,7 @@ class Context:
     blobs: Blobs
     weights: Weights
     pool: Pool
-    limits: Limits
+    limits: InputLimits
     default_whisper: str
     query_model: str
     scratch: Path

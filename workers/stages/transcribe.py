@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.errors import TaskUnsupported
+from core.errors import LanguageUnsupported, TaskUnsupported
 from core.options import TranscriptionOptions
 from core.plan import AudioChunk
 from core.store import blobs as blob_store
 from core.store.chunks import Claim
 from core.store.results import Transcribed
-from core.transcript import TranscriptSegment, TranscriptWord
+from core.transcript import HeardLanguage, TranscriptSegment, TranscriptWord
 from models.engine import Clip, Segment, TranscribeOptions
-from models.registry import ModelKind, find
+from models.registry import ModelKind, ModelSpec, find
 from workers.lease import Lease
 from workers.stages.context import Context
 
@@ -28,8 +28,7 @@ def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
     start_s = claim.work.start_s
     clips = [Clip(clip.start_s - start_s, clip.end_s - start_s) for clip in claim.work.clips]
     model = context.whisper_model(claim)
-    if claim.options.task == "translate" and not find(model, ModelKind.WHISPER).translates:
-        raise TaskUnsupported()
+    _check(claim.options, find(model, ModelKind.WHISPER))
     with context.pool.use(model, ModelKind.WHISPER) as engine:
         lease.progress()
         heard = engine.transcribe(audio, clips, _options(claim.options))
@@ -37,12 +36,18 @@ def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
         for segment in heard.segments:
             lease.progress()
             segments.append(_on_media_clock(segment, start_s))
-    return Transcribed(
-        segments=segments,
-        language=heard.language,
-        language_probability=heard.language_probability,
-        speech_s=sum(clip.end_s - clip.start_s for clip in clips),
-    )
+    if heard.language is None or heard.language_probability is None:
+        return Transcribed(segments, None)
+    speech_s = sum(clip.end_s - clip.start_s for clip in clips)
+    return Transcribed(segments, HeardLanguage(heard.language, heard.language_probability, speech_s))
+
+
+def _check(asked: TranscriptionOptions, spec: ModelSpec) -> None:
+    """Raises for what the service's default model cannot; of a model that was named, the API has refused it."""
+    if asked.task == "translate" and not spec.translates:
+        raise TaskUnsupported()
+    if asked.language is not None and asked.language not in spec.languages:
+        raise LanguageUnsupported()
 
 
 def _options(asked: TranscriptionOptions) -> TranscribeOptions:

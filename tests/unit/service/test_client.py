@@ -227,3 +227,12 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch: p
             refused(lambda: client.job("7"))
 
     assert through_proxy.lines == ["GET http://scribelane.test/v1/jobs/7"]
+
+
+@pytest.mark.parametrize("key", ["sl_\u2603", "sl_a\nb"])
+def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(key: str) -> None:
+    with pytest.raises(ClientError) as refused:
+        Client("http://127.0.0.1:1", key)
+
+    assert refused.value.code == "unauthorized"
+    assert key not in str(refused.value)

@@ -129,6 +129,22 @@ def test_a_gpu_worker_infers_in_one_process() -> None:
     assert option(processes.inference_worker("cuda:0", LANES), "--concurrency") == "1"
 
 
+@pytest.mark.parametrize("none", ["-1", "", "-1,0"])
+def test_where_no_gpu_is_shown_there_is_none(none: str) -> None:
+    assert processes.shown_gpus(none) == []
+
+
+@pytest.mark.parametrize("all_cores", ["0", "", " "])
+def test_no_number_of_threads_means_all_cores(monkeypatch: pytest.MonkeyPatch, all_cores: str) -> None:
+    monkeypatch.setenv("SCRIBELANE_THREADS", all_cores)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+
+    environment = processes.inference_worker("cpu", ["express"]).environment
+
+    assert int(environment["SCRIBELANE_THREADS"]) > 0
+    assert environment["OMP_NUM_THREADS"] == environment["SCRIBELANE_THREADS"]
+
+
 def test_a_worker_for_queries_takes_nothing_else() -> None:
     with pytest.raises(Misconfigured, match="query"):
         processes.inference_worker("cpu", ["express", "query"])

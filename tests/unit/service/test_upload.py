@@ -182,6 +182,15 @@ def test_a_file_under_another_name_is_refused_with_the_right_name(api: TestClien
     assert answer.json()["detail"] == "Send the file in the field `file`, not 'audio'."
 
 
+def test_a_file_that_is_sent_without_any_name_is_refused_as_such() -> None:
+    body = b"\r\n".join(
+        [b"--" + BOUNDARY.encode(), b'Content-Disposition: form-data; name="file"', b"", b"R" * 100_000]
+    )
+
+    with pytest.raises(InvalidRequest, match="The file has no name"):
+        read(body)
+
+
 def test_a_file_beside_the_right_one_is_refused_too() -> None:
     with pytest.raises(InvalidRequest, match="not 'metadata'"):
         read(form(part("file", b"1", "a.wav"), part("metadata", b"{}", "b.json")))
@@ -202,7 +211,7 @@ def given_up(api: TestClient, *, taken: bool) -> Upload:
         stored = await anext(received)
         with anyio.CancelScope() as scope:
             if taken:
-                stored.keep()
+                stored.offer()
             scope.cancel()
             try:
                 await anyio.sleep_forever()
