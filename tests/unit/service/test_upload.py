@@ -183,12 +183,8 @@ def test_a_file_under_another_name_is_refused_with_the_right_name(api: TestClien
 
 
 def test_a_file_that_is_sent_without_any_name_is_refused_as_such() -> None:
-    body = b"\r\n".join(
-        [b"--" + BOUNDARY.encode(), b'Content-Disposition: form-data; name="file"', b"", b"R" * 100_000]
-    )
-
     with pytest.raises(InvalidRequest, match="The file has no name"):
-        read(body)
+        read(form(part("file", b"R" * 100_000)))
 
 
 def test_a_file_beside_the_right_one_is_refused_too() -> None:
