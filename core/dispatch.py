@@ -13,9 +13,9 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from core.store import chunks
-from core.store.chunks import Dispatched
+from core.store import turns
 from core.store.session import Database
+from core.store.turns import Dispatched, Promises
 
 log = structlog.get_logger(__name__)
 
@@ -25,25 +25,20 @@ WORKER_SILENCE_BEATS = 3
 
 @dataclass(frozen=True, slots=True)
 class Dispatcher:
-    """Fills the window of every queue. `redispatch_s`: a message unclaimed for so long is sent again."""
+    """Fills the window of every queue."""
 
     database: Database
     celery: Celery
-    redispatch_s: float
-    worker_silence_s: float
+    promises: Promises
 
     def round(self) -> int:
         """Dispatch what fits; returns how many messages were published."""
         with self.database.transaction() as connection:
-            picked = chunks.dispatch(
-                connection,
-                redispatch_s=self.redispatch_s,
-                worker_silence_s=self.worker_silence_s,
-            )
+            picked = turns.dispatch(connection, self.promises)
         published = self._publish(picked)
         if published < len(picked):
             with self.database.transaction() as connection:
-                chunks.undispatch(connection, [chunk.chunk_id for chunk in picked[published:]])
+                turns.undispatch(connection, [chunk.chunk_id for chunk in picked[published:]])
         return published
 
     def _publish(self, picked: list[Dispatched]) -> int:

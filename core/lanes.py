@@ -5,7 +5,8 @@ Pure names and rules. `broker` makes Celery queues of them, `service.processes` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from core.job import Stage
@@ -42,6 +43,17 @@ TIER_LANE: Mapping[Tier, Lane] = {
     Tier.ENTERPRISE: Lane.EXPRESS,
 }
 """The lane that a tier pays for; a job may ask for a less urgent one."""
+
+
+MAX_WAIT_S: Mapping[Lane, float] = {Lane.STANDARD: 600.0, Lane.BATCH: 3600.0}
+"""A chunk that has waited so long in its lane moves up one, so that nothing waits for ever behind what is urgent."""
+
+
+def moves_up() -> Iterator[tuple[str, str, Lane]]:
+    """(queue, the queue above it, the lane whose promise it is): inference and io queues alike."""
+    for queues in (INFERENCE_QUEUES, IO_QUEUES):
+        for (above, queue), lane in zip(itertools.pairwise(queues), list(Lane)[1:], strict=True):
+            yield queue, above, lane
 
 
 def queue_of(stage: Stage, lane: Lane) -> str:

@@ -13,10 +13,12 @@ from fastapi import FastAPI
 
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
+from core.lanes import MAX_WAIT_S
 from core.logs import configure_logging
 from core.settings import Settings, settings
 from core.store.blobs import Blobs
 from core.store.session import Database
+from core.store.turns import Promises
 from service import problems
 from service.body_limit import BodyLimit
 from service.deps import Service
@@ -52,7 +54,7 @@ def _open(own: Settings) -> Service:
         database=database,
         blobs=Blobs(own.blob_url),
         celery=celery,
-        bell=Bell(Dispatcher(database, celery, own.redispatch_s, worker_silence_s)),
+        bell=Bell(Dispatcher(database, celery, Promises(own.redispatch_s, worker_silence_s, MAX_WAIT_S))),
         broker_url=own.broker_url,
         upload_max_bytes=own.upload_max_bytes,
         retention_days=own.retention_days,

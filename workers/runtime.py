@@ -24,7 +24,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
 from core.errors import ChunkTimeout, Internal, JobError, LeaseLost, ModelUnavailable, NotFound
-from core.lanes import QUERY_QUEUE
+from core.lanes import MAX_WAIT_S, QUERY_QUEUE
 from core.settings import Settings, settings
 from core.store import blobs as blob_store
 from core.store import chunks, completion, jobs, workers
@@ -32,6 +32,7 @@ from core.store.blobs import Blobs
 from core.store.chunks import Claim
 from core.store.results import Result
 from core.store.session import Database
+from core.store.turns import Promises
 from core.store.workers import WorkerRecord
 from models.errors import WeightsMismatch, WeightsMissing
 from models.pool import Pool
@@ -141,7 +142,8 @@ def start() -> None:
     own = settings()
     database = Database(own.database_url)
     celery = make_celery(own.broker_url)
-    dispatcher = Dispatcher(database, celery, own.redispatch_s, own.heartbeat_s * WORKER_SILENCE_BEATS)
+    silence_s = own.heartbeat_s * WORKER_SILENCE_BEATS
+    dispatcher = Dispatcher(database, celery, Promises(own.redispatch_s, silence_s, MAX_WAIT_S))
     blobs = Blobs(own.blob_url)
     worker = _identity(own)
     weights = Weights(own.models_dir, own.cache_dir, own.hub_download)

@@ -41,5 +41,5 @@ def _rescue() -> None:
 @app.task(name=beat.CLEAN)
 def _clean() -> None:
     own = runtime.current()
-    silence_s, idle_s = own.dispatcher.worker_silence_s, own.lease_s
+    silence_s, idle_s = own.dispatcher.promises.worker_silence_s, own.lease_s
     clean.clean(own.database, own.blobs, worker_silence_s=silence_s, idle_s=idle_s)

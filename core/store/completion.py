@@ -126,7 +126,8 @@ def _requeue(connection: Connection, chunk_id: UUID, attempt: int, *, delay_s: f
             lease_until=None,
             dispatched_until=None,
             failures=chunks.c.failures + 1,
-            available_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, delay_s),
+            waiting_since=sa.func.now(),
+            retry_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, delay_s) if delay_s > 0 else None,
         ),
     )
     if requeued.rowcount == 0:

@@ -99,12 +99,28 @@ chunks = sa.Table(
     sa.Column("error_code", sa.Text),
     sa.Column("dispatches", sa.Integer, nullable=False, server_default="0"),
     _time("dispatched_until"),
-    _time("available_at", nullable=False, default_now=True),
+    _time("waiting_since", nullable=False, default_now=True),
+    _time("retry_at"),
     _time("lease_until"),
     _time("created_at", nullable=False, default_now=True),
     _time("started_at"),
     _time("finished_at"),
     sa.UniqueConstraint("job_id", "stage", "ordinal"),
+)
+
+account_turns = sa.Table(
+    "account_turns",
+    metadata,
+    sa.Column("queue", sa.Text, primary_key=True),
+    sa.Column("account_id", UUID, nullable=False),
+)
+
+job_turns = sa.Table(
+    "job_turns",
+    metadata,
+    sa.Column("queue", sa.Text, primary_key=True),
+    sa.Column("account_id", UUID, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("job_id", UUID, nullable=False),
 )
 
 segments = sa.Table(
@@ -164,6 +180,23 @@ workers = sa.Table(
 
 sa.Index("jobs_by_account", jobs.c.account_id, jobs.c.created_at.desc(), jobs.c.id.desc())
 sa.Index("jobs_by_expiry", jobs.c.expires_at)
-sa.Index("chunks_waiting", chunks.c.queue, chunks.c.available_at, postgresql_where=chunks.c.status == "queued")
+_queued = chunks.c.status == "queued"
+_waiting = sa.and_(_queued, chunks.c.dispatched_until.is_(None), chunks.c.retry_at.is_(None))
+sa.Index(
+    "chunks_waiting",
+    *(chunks.c.queue, chunks.c.account_id, chunks.c.job_id, chunks.c.ordinal),
+    postgresql_where=_waiting,
+)
+sa.Index(
+    "chunks_ageing",
+    *(chunks.c.queue, chunks.c.waiting_since),
+    postgresql_where=sa.and_(_queued, chunks.c.retry_at.is_(None)),
+)
+sa.Index(
+    "chunks_dispatched",
+    chunks.c.dispatched_until,
+    postgresql_where=sa.and_(_queued, chunks.c.dispatched_until.is_not(None)),
+)
+sa.Index("chunks_retrying", chunks.c.retry_at, postgresql_where=sa.and_(_queued, chunks.c.retry_at.is_not(None)))
 sa.Index("chunks_leased", chunks.c.lease_until, postgresql_where=chunks.c.status == "running")
 sa.Index("vectors_by_account", vectors.c.account_id, vectors.c.model)

@@ -10,12 +10,12 @@ import redis
 from core.broker import make_celery
 from core.dispatch import Dispatcher
 from core.store.session import Database
-from tests.integration.work import SILENCE_S
+from tests.integration.work import PROMISES
 
 
 @pytest.fixture
 def dispatcher(database: Database, broker_url: str) -> Dispatcher:
-    return Dispatcher(database, make_celery(broker_url), redispatch_s=30, worker_silence_s=SILENCE_S)
+    return Dispatcher(database, make_celery(broker_url), PROMISES)
 
 
 @pytest.fixture

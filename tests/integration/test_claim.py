@@ -72,7 +72,7 @@ def test_a_second_message_does_not_shorten_the_pause_after_a_failure(database: D
         completion.fail(connection, claimed, Internal(), max_failures=3)
 
     assert work.claim(database, claimed.chunk_id) is None
-    work.execute(database, "UPDATE chunks SET available_at = now()")
+    work.execute(database, "UPDATE chunks SET retry_at = now()")
     assert work.claim(database, claimed.chunk_id) is not None
 
 

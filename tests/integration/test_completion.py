@@ -40,9 +40,8 @@ def cancel(database: Database, job_id: UUID, account: Account) -> None:
 
 def wait_s(database: Database, chunk_id: UUID) -> float:
     """How long a chunk waits before it may be dispatched again."""
-    ((seconds,),) = work.execute(
-        database, "SELECT extract(epoch FROM available_at - now())::float FROM chunks WHERE id = :id", id=chunk_id
-    )
+    pause = "coalesce(extract(epoch FROM retry_at - now()), 0)::float"
+    ((seconds,),) = work.execute(database, f"SELECT {pause} FROM chunks WHERE id = :id", id=chunk_id)
     return float(seconds)
 
 

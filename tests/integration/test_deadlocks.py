@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
 from core.errors import Conflict, Internal, LeaseLost
 from core.job import JobStatus
-from core.store import chunks, completion, jobs
+from core.store import completion, jobs, turns
 from core.store.accounts import Account
 from core.store.chunks import Claim, Orphan
 from core.store.completion import Rescued
@@ -68,7 +69,7 @@ def test_dispatching_while_jobs_are_cancelled_never_deadlocks(database: Database
 
     def dispatch() -> None:
         with database.transaction() as connection:
-            chunks.dispatch(connection, redispatch_s=0, worker_silence_s=60)
+            turns.dispatch(connection, replace(work.PROMISES, redispatch_s=0))
 
     for _ in range(3):
         dispatch()  # rows move within the table, so two statements meet them in different orders

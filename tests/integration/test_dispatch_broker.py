@@ -33,7 +33,7 @@ def test_what_could_not_be_sent_is_sent_by_the_next_round(
     database: Database, account: Account, dispatcher: Dispatcher, broker: redis.Redis
 ) -> None:
     work.submit(database, account)
-    away = Dispatcher(database, make_celery(f"redis://127.0.0.1:{free_port()}/0"), 30, work.SILENCE_S)
+    away = Dispatcher(database, make_celery(f"redis://127.0.0.1:{free_port()}/0"), work.PROMISES)
 
     assert away.round() == 0
     (row,) = work.execute(database, "SELECT dispatched_until, dispatches FROM chunks")

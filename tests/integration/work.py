@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +13,7 @@ from uuid import UUID
 import redis
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
+from uuid_utils.compat import uuid7
 
 from core.job import JobKind, Stage
 from core.lanes import Lane, Tier
@@ -27,13 +27,14 @@ from core.store.jobs import Job, JobInput, NewJob
 from core.store.results import Assembled, Embedded, Prepared, Result, Transcribed
 from core.store.session import Database
 from core.store.tables import chunks as chunk_table
+from core.store.turns import Promises
 from core.store.workers import WorkerRecord
 from core.transcript import HeardLanguage, TranscriptSegment
 from core.work import PassageBatch
 
 MODEL = "fake"
 VECTOR = [1.0, 0.0, 0.0]
-SILENCE_S = 15.0
+PROMISES = Promises(redispatch_s=30, worker_silence_s=15, max_wait_s={Lane.STANDARD: 600, Lane.BATCH: 3600})
 
 
 def open_account(database: Database, name: str, tier: Tier = Tier.PRO, *, operator: bool = False) -> Account:
@@ -53,7 +54,7 @@ def submit(
     """An accepted job with its one `prepare` chunk."""
     transcription = TranscriptionOptions(model=MODEL, index=index)
     options = transcription if kind is JobKind.TRANSCRIPTION else DocumentOptions(model=MODEL)
-    job_id = uuid.uuid4()
+    job_id = uuid7()
     received = JobInput("upload", "talk.wav", bytes=3)
     new = NewJob(job_id, account.id, kind, lane, account.tier, received, options, {}, retention_days)
     with database.transaction() as connection:
@@ -93,7 +94,7 @@ def claim(database: Database, chunk_id: UUID, worker_id: str = "w/0", lease_s: f
 
 def claim_one(database: Database, job_id: UUID, worker_id: str = "w/0", lease_s: float = 60) -> Claim:
     """The first chunk that waits, made claimable at once and claimed."""
-    execute(database, "UPDATE chunks SET available_at = now() WHERE job_id = :job", job=job_id)
+    execute(database, "UPDATE chunks SET retry_at = NULL WHERE job_id = :job", job=job_id)
     claimed = claim(database, queued(database, job_id)[0], worker_id, lease_s)
     assert claimed is not None
     return claimed
