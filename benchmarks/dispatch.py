@@ -22,7 +22,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from core.lanes import MAX_WAIT_S
+from core import tiers
 from core.store import migrations, turns
 from core.store.session import Database
 from core.store.turns import Promises
@@ -34,7 +34,7 @@ N_WORKERS = 64
 N_JOBS = 10_000
 ROUNDS = 40
 RESULTS = Path(__file__).parent / "results" / "dispatch.json"
-PROMISES = Promises(redispatch_s=3600, worker_silence_s=3600, max_wait_s=MAX_WAIT_S)
+PROMISES = Promises(redispatch_s=3600, worker_silence_s=3600, max_wait_s=tiers.load().max_waits_s())
 
 _FILL = """
 TRUNCATE accounts, jobs, chunks, account_turns, job_turns CASCADE;

@@ -98,7 +98,7 @@ class EmptyUpload(InvalidRequest):
 
 
 class UploadTooLarge(RequestError):
-    """The upload is larger than this service accepts."""
+    """The upload is larger than the account's tier accepts."""
 
     code = "upload_too_large"
 
@@ -133,7 +133,7 @@ class MediaUnreadable(JobError):
 
 
 class MediaTooLong(JobError):
-    """The recording is longer than this service accepts."""
+    """The recording is longer than the account's tier accepts."""
 
     code = "media_too_long"
 

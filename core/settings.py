@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-MIB = 1024 * 1024
 VISIBILITY_TIMEOUT_S = 900
 """A message that is not acknowledged for so long is delivered again; nothing renews it."""
 
@@ -29,10 +28,8 @@ class Settings(BaseSettings):
     blob_url: str = Field("", description="file://, s3://, gs:// or az:// URL for media")
 
     # What is accepted.
-    upload_max_bytes: int = Field(2048 * MIB, gt=0)
-    media_max_s: float = Field(4 * 3600, gt=0, description="longest recording; longer is `media_too_long`")
+    tiers_file: Path | None = Field(None, description="TOML that goes over `core/tiers.toml`, line by line")
     pdf_max_pages: int = Field(5000, gt=0)
-    retention_days: float = Field(30, gt=0, description="a job and all that belongs to it is erased after this")
 
     # Models.
     whisper_model: str = Field("", description="default model; empty: `base` on a CPU, larger on a GPU")

@@ -11,9 +11,9 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from core import tiers
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
-from core.lanes import MAX_WAIT_S
 from core.logs import configure_logging
 from core.settings import Settings, settings
 from core.store.blobs import Blobs
@@ -49,15 +49,15 @@ def create_app(own: Settings | None = None) -> FastAPI:
 def _open(own: Settings) -> Service:
     database = Database(own.database_url, pool_size=_DATABASE_CONNECTIONS)
     celery = make_celery(own.broker_url)
+    plans = tiers.load(own.tiers_file)
     worker_silence_s = own.heartbeat_s * WORKER_SILENCE_BEATS
     return Service(
         database=database,
         blobs=Blobs(own.blob_url),
         celery=celery,
-        bell=Bell(Dispatcher(database, celery, Promises(own.redispatch_s, worker_silence_s, MAX_WAIT_S))),
+        bell=Bell(Dispatcher(database, celery, Promises(own.redispatch_s, worker_silence_s, plans.max_waits_s()))),
         broker_url=own.broker_url,
-        upload_max_bytes=own.upload_max_bytes,
-        retention_days=own.retention_days,
+        tiers=plans,
         query_timeout_s=own.query_timeout_s,
         worker_silence_s=worker_silence_s,
     )

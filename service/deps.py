@@ -15,6 +15,7 @@ from core.store import accounts
 from core.store.accounts import Account
 from core.store.blobs import Blobs
 from core.store.session import Database
+from core.tiers import Tiers
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, `sl_…`, from `scribelane accounts create`.")
 
@@ -28,8 +29,7 @@ class Service:
     celery: Celery
     bell: Bell
     broker_url: str
-    upload_max_bytes: int
-    retention_days: float
+    tiers: Tiers
     query_timeout_s: float
     worker_silence_s: float
 

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import Forbidden, InvalidRequest, UnknownModel
 from core.job import JobKind
-from core.lanes import TIER_LANE, Lane, may_use
+from core.lanes import Lane, Tier
 from core.store import jobs
 from core.store.accounts import Account
 from core.store.jobs import JobInput, NewJob
+from core.tiers import Plan
 from models.registry import ModelKind, find, names
 from service.deps import Service
 from service.formats import job_out
@@ -55,11 +56,11 @@ def check_task(task: str, model: str | None) -> None:
         raise InvalidRequest(f"task: the model {model} does not translate; base does.")
 
 
-def lane_for(account: Account, asked: Lane | None) -> Lane:
-    """The lane asked for, or the account's own. Raises `Forbidden` for a more urgent one."""
-    lane = asked or TIER_LANE[account.tier]
-    if not may_use(account.tier, lane):
-        raise Forbidden(f"The tier {account.tier} does not include the lane {lane}.")
+def lane_for(tier: Tier, plan: Plan, asked: Lane | None) -> Lane:
+    """The lane asked for, or the plan's own. Raises `Forbidden` for a more urgent one."""
+    lane = asked or plan.lane
+    if not plan.may_use(lane):
+        raise Forbidden(f"The tier {tier} does not include the lane {lane}; ask for {plan.lane} or a less urgent one.")
     return lane
 
 
@@ -71,16 +72,17 @@ def accept(
     form: TranscriptionForm | DocumentForm,
 ) -> jobs.Job:
     """Write the job and ring the dispatcher; from here on the job will not be lost."""
+    plan = service.tiers.plan(account.tier)
     new = NewJob(
         id=upload.job_id,
         account_id=account.id,
         kind=kind,
-        lane=lane_for(account, form.lane),
+        lane=lane_for(account.tier, plan, form.lane),
         tier=account.tier,
         input=JobInput("upload", upload.name, bytes=upload.bytes),
         options=form.options(),
         metadata=form.metadata,
-        retention_days=service.retention_days,
+        retention_days=plan.retention_days,
     )
     with service.database.transaction() as connection:
         jobs.insert(connection, new)

@@ -22,10 +22,10 @@ from starlette.concurrency import run_in_threadpool
 from uuid_utils.compat import uuid7
 
 from core.errors import EmptyUpload, InvalidRequest, UnsupportedMedia, UploadTooLarge
-from core.settings import MIB
 from core.store import blobs as blob_store
 from service.deps import AccountDep, ServiceDep
 
+_MIB = 1024 * 1024
 _MAX_FIELDS_BYTES = 64 * 1024
 """Of all fields and the headers of all parts together."""
 _OVERHEAD_BYTES = 2 * _MAX_FIELDS_BYTES  # as much again for the boundaries between the parts
@@ -161,12 +161,12 @@ class _Form:
 
 def too_large(limit: int) -> UploadTooLarge:
     """The refusal of a file over `limit` bytes."""
-    return UploadTooLarge(f"The file is larger than the {limit / MIB:.3g} MiB that this service accepts.")
+    return UploadTooLarge(f"The file is larger than the {limit / _MIB:.3g} MiB that this account's tier accepts.")
 
 
 async def _receive(request: Request, service: ServiceDep, account: AccountDep) -> AsyncGenerator[Upload, None]:
     """Store the form's file; if the request fails before it is a job's, take it away again."""
-    limit = service.upload_max_bytes
+    limit = service.tiers.plan(account.tier).upload_max_bytes
     form = _Form(_boundary(request), limit)
     if int(request.headers.get("content-length") or 0) > limit + _OVERHEAD_BYTES:
         raise too_large(limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,8 +85,15 @@ def settings(database_url: str, broker_url: str, tmp_path: Path) -> Settings:
         database_url=database_url,
         broker_url=broker_url,
         blob_url=(tmp_path / "blobs").as_uri(),
-        upload_max_bytes=1_000_000,
+        tiers_file=write_tiers(tmp_path / "tiers.toml", upload_max_bytes=1_000_000),
     )
+
+
+def write_tiers(file: Path, **lines: int | float | str) -> Path:
+    """A file of tiers in which these lines hold for every tier, and the defaults for everything else."""
+    table = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
+    file.write_text("".join(f"[tiers.{tier}]\n{table}" for tier in Tier))
+    return file
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ import redis
 from obstore.exceptions import BaseError as BlobError
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import ScribelaneError
+from core import tiers
+from core.errors import Misconfigured, ScribelaneError
 from core.settings import Settings, settings
 from core.store import migrations
 from core.store.blobs import Blobs
@@ -74,6 +75,14 @@ def _models(own: Settings) -> Iterator[Finding]:
             to_come = own.hub_download and isinstance(error, WeightsMissing)
             state = "not here; the first job would download them" if to_come else "not usable"
             yield Finding(f"weights of {name}", state, str(error))
+
+
+def _tiers(own: Settings) -> Iterator[Finding]:
+    try:
+        tiers.load(own.tiers_file)
+        yield Finding("tiers", f"from {own.tiers_file}" if own.tiers_file else "the defaults")
+    except Misconfigured as error:
+        yield Finding("tiers", "not usable", error.message)
 
 
 def _devices(_: Settings) -> Iterator[Finding]:
@@ -141,6 +150,7 @@ def _blobs(own: Settings) -> Iterator[Finding]:
 _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _versions,
     _models,
+    _tiers,
     _devices,
     _database,
     _broker,

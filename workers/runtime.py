@@ -21,10 +21,11 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
+from core import tiers
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
 from core.errors import ChunkTimeout, Internal, JobError, LeaseLost, ModelUnavailable, NotFound
-from core.lanes import MAX_WAIT_S, QUERY_QUEUE
+from core.lanes import QUERY_QUEUE
 from core.settings import Settings, settings
 from core.store import blobs as blob_store
 from core.store import chunks, completion, jobs, workers
@@ -142,8 +143,9 @@ def start() -> None:
     own = settings()
     database = Database(own.database_url)
     celery = make_celery(own.broker_url)
+    plans = tiers.load(own.tiers_file)
     silence_s = own.heartbeat_s * WORKER_SILENCE_BEATS
-    dispatcher = Dispatcher(database, celery, Promises(own.redispatch_s, silence_s, MAX_WAIT_S))
+    dispatcher = Dispatcher(database, celery, Promises(own.redispatch_s, silence_s, plans.max_waits_s()))
     blobs = Blobs(own.blob_url)
     worker = _identity(own)
     weights = Weights(own.models_dir, own.cache_dir, own.hub_download)
@@ -157,7 +159,8 @@ def start() -> None:
         blobs=blobs,
         weights=weights,
         pool=pool,
-        limits=InputLimits(own.media_max_s, own.pdf_max_pages, own.chunk_audio_s),
+        tiers=plans,
+        limits=InputLimits(own.pdf_max_pages, own.chunk_audio_s),
         default_whisper=own.whisper_model or default_whisper(own.device),
         query_model=own.embedding_model or DEFAULT_EMBEDDING,
         scratch=held.folder,

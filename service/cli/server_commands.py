@@ -43,7 +43,7 @@ def up(
         from core.settings import settings
         from service.cli import up as whole_service
 
-        _check_models()
+        _check_settings()
         configure_logging(settings().log_level)
         # The environment changes while `up` starts its servers, so the settings are read again then.
         settings.cache_clear()
@@ -146,18 +146,20 @@ def _become(command: Command) -> None:
     for name in ("database_url", "broker_url", "blob_url"):
         if not getattr(own, name):
             raise Misconfigured(f"SCRIBELANE_{name.upper()} is not set; `scribelane up` needs none of them.")
-    _check_models()
+    _check_settings()
     os.environ.update(command.environment)
     os.execv(command.argv[0], list(command.argv))
 
 
-def _check_models() -> None:
-    """Raises `Misconfigured` for a default model that does not exist."""
+def _check_settings() -> None:
+    """Raises `Misconfigured` for a default model that does not exist, or for tiers that cannot work."""
+    from core import tiers
     from core.errors import Misconfigured
     from core.settings import settings
     from models.registry import ModelKind, names
 
     own = settings()
+    tiers.load(own.tiers_file)
     for kind, model in ((ModelKind.WHISPER, own.whisper_model), (ModelKind.EMBEDDING, own.embedding_model)):
         if model and model not in names(kind):
             raise Misconfigured(f"There is no {kind} model named {model!r}; there are {', '.join(names(kind))}.")

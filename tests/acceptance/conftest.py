@@ -17,6 +17,7 @@ import pytest
 from service import launch
 from service.client import Client
 from service.launch import SCRIBELANE, LocalService
+from tests.conftest import write_tiers
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +30,6 @@ QUICK = {
     "SCRIBELANE_CLEAN_S": "2",
     "SCRIBELANE_REDISPATCH_S": "4",
     "SCRIBELANE_CHUNK_AUDIO_S": "30",
-    "SCRIBELANE_UPLOAD_MAX_BYTES": "8000000",
     "SCRIBELANE_FAKE_SPEED": "30",
     "SCRIBELANE_HUB_DOWNLOAD": "false",
 }
@@ -99,7 +99,9 @@ class Service:
 
 
 def start_service(folder: Path, **environment: str) -> Service:
-    return Service(launch.start(folder, {**QUICK, **environment}))
+    folder.mkdir(parents=True, exist_ok=True)
+    tiers_file = write_tiers(folder / "tiers.toml", upload_max_bytes=8_000_000)
+    return Service(launch.start(folder, {**QUICK, "SCRIBELANE_TIERS_FILE": str(tiers_file), **environment}))
 
 
 @pytest.fixture(scope="session")

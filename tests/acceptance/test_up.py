@@ -141,6 +141,7 @@ def test_the_doctor_examines_a_machine_on_which_nothing_runs(tmp_path: Path) -> 
         ("SCRIBELANE_LOG_LEVEL", "LOUD", "SCRIBELANE_LOG_LEVEL"),
         ("SCRIBELANE_BLOB_URL", "/no/scheme", "file:///"),
         ("SCRIBELANE_CHUNK_AUDIO_S", "5", "30"),
+        ("SCRIBELANE_TIERS_FILE", "/no/such/tiers.toml", "/no/such/tiers.toml cannot be read"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named_before_anything_starts(

@@ -179,7 +179,7 @@ class _Sink:
             self.n_samples += frame.samples
         duration_s = self.n_samples / RATE_HZ
         if duration_s > self._max_s:
-            raise MediaTooLong(f"The recording is longer than the {self._max_s:g} s that this service accepts.")
+            raise MediaTooLong(f"The recording is longer than the {self._max_s:g} s that this account's tier accepts.")
         if duration_s >= self._told_s + PROGRESS_S:
             self._told_s = duration_s
             self._on_progress(duration_s)

@@ -9,22 +9,23 @@ from core.job import JobKind
 from core.store.blobs import Blobs
 from core.store.chunks import Claim
 from core.store.session import Database
+from core.tiers import Tiers
 from models.pool import Pool
 from workers.engines import Weights
 
 
 @dataclass(frozen=True, slots=True)
 class InputLimits:
-    """What an input may be, and how it is cut: seconds of media, pages, seconds of audio a chunk."""
+    """What an input may be whatever the tier, and how it is cut: pages, seconds of audio a chunk."""
 
-    media_max_s: float
     pdf_max_pages: int
     chunk_audio_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The worker's stores (rows, blobs, weights, loaded models), its defaults, and a folder for files in work.
+    """The worker's stores (rows, blobs, weights, loaded models), what the tiers allow, its defaults, and a folder
+    for files in work.
 
     `default_whisper` is for transcriptions that name no model; `query_model` embeds searches, and all jobs that
     ask for no other.
@@ -34,6 +35,7 @@ class Context:
     blobs: Blobs
     weights: Weights
     pool: Pool
+    tiers: Tiers
     limits: InputLimits
     default_whisper: str
     query_model: str

@@ -54,7 +54,7 @@ def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prep
 
     asked = claim.options
     assert isinstance(asked, TranscriptionOptions)
-    limit_s = context.limits.media_max_s
+    limit_s = context.tiers.plan(claim.tier).media_max_s
     decoded = audio.decode(path, path.with_name("decoded"), max_s=limit_s, on_progress=lease.progress)
     regions = audio.speech_regions(decoded, find_speech)
     chunks = plan.plan_chunks(plan.pack_clips(regions), context.limits.chunk_audio_s)

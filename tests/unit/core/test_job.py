@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.job import CHUNK_TRANSITIONS, ENDED, JOB_TRANSITIONS, ChunkStatus, JobKind, JobStatus, Stage, stages_of
-from core.lanes import TIER_LANE, Lane, Tier, may_use, queue_of
+from core.lanes import Lane, queue_of
 
 TABLES: list[tuple[type[StrEnum], Any]] = [(JobStatus, JOB_TRANSITIONS), (ChunkStatus, CHUNK_TRANSITIONS)]
 
@@ -80,20 +80,6 @@ def test_what_infers_goes_to_the_queue_of_its_lane(stage: Stage, lane: Lane) -> 
 @pytest.mark.parametrize("stage", [Stage.PREPARE, Stage.ASSEMBLE])
 def test_what_opens_and_stitches_goes_to_the_io_queue_of_its_lane(stage: Stage, lane: Lane) -> None:
     assert queue_of(stage, lane) == f"io.{lane.value}"
-
-
-def test_every_tier_pays_for_a_lane() -> None:
-    assert set(TIER_LANE) == set(Tier)
-
-
-@pytest.mark.parametrize("tier", Tier)
-def test_a_tier_may_use_its_own_lane_and_batch(tier: Tier) -> None:
-    assert may_use(tier, TIER_LANE[tier])
-    assert may_use(tier, Lane.BATCH)
-
-
-def test_the_free_tier_may_not_use_the_express_lane() -> None:
-    assert not may_use(Tier.FREE, Lane.EXPRESS)
 
 
 def test_lanes_are_listed_from_the_most_urgent_to_the_least() -> None:

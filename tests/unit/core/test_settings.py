@@ -24,9 +24,9 @@ def test_a_variable_sets_the_field_of_its_name(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SCRIBELANE_UPLOAD_MAX_BYTES", "")
+    monkeypatch.setenv("SCRIBELANE_PDF_MAX_PAGES", "")
 
-    assert Settings().upload_max_bytes == Settings.model_fields["upload_max_bytes"].default
+    assert Settings().pdf_max_pages == Settings.model_fields["pdf_max_pages"].default
 
 
 def test_a_variable_of_no_setting_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def test_a_variable_of_no_setting_is_ignored(monkeypatch: pytest.MonkeyPatch) ->
         ("MAX_FAILURES", "0"),
         ("CHUNK_AUDIO_S", "29"),
         ("CHUNK_AUDIO_S", "601"),
-        ("UPLOAD_MAX_BYTES", "-1"),
+        ("PDF_MAX_PAGES", "-1"),
         ("FAKE_SPEED", "-0.1"),
     ],
 )
@@ -77,6 +77,6 @@ def test_settings_cannot_be_changed_after_the_start() -> None:
 
 def test_every_number_says_its_unit_or_counts_something() -> None:
     numbers = [name for name, field in Settings.model_fields.items() if field.annotation in (int, float)]
-    counted = {"pdf_max_pages", "max_failures", "threads", "fake_speed", "retention_days"}
+    counted = {"pdf_max_pages", "max_failures", "threads", "fake_speed"}
 
     assert [name for name in numbers if not re.search(r"_(s|bytes)$", name) and name not in counted] == []

@@ -23,7 +23,7 @@ from core.store.accounts import Account
 from service.upload import Upload, _clean_name, _Form, _receive
 
 BOUNDARY = "b0undary"
-LIMIT = 1_000_000  # what the fixture `settings` accepts
+LIMIT = 1_000_000  # what the tiers of the fixture `settings` accept
 
 
 def part(name: str, content: bytes, filename: str | None = None) -> bytes:

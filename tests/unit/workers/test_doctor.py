@@ -39,6 +39,16 @@ def test_the_default_model_of_the_machine_is_looked_for_and_never_downloaded(
     assert all("would download" in finding.state and finding.advice for finding in findings)
 
 
+def test_tiers_that_cannot_work_are_said_by_file_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("[tiers.free]\nmedia_max_s = 0\n")
+
+    (default,), (broken,) = (list(doctor._tiers(Settings(tiers_file=path))) for path in (None, file))
+
+    assert (default.state, default.advice) == ("the defaults", "")
+    assert f"{file}: tiers.free.media_max_s" in broken.advice
+
+
 def test_weights_that_cannot_come_are_not_usable(looked_for: list[tuple[str, bool]]) -> None:
     findings = list(doctor._models(Settings(hub_download=False)))
 
