@@ -40,9 +40,9 @@ _FILL = """
 TRUNCATE accounts, jobs, chunks, account_turns, job_turns CASCADE;
 INSERT INTO accounts (name, tier) SELECT concat('account ', n), 'pro' FROM generate_series(1, :n_accounts) n;
 INSERT INTO jobs (id, account_id, kind, status, stage, lane, tier, input_type, input_name, options, metadata,
-                  chunks_left, started_at, expires_at)
+                  concurrent_jobs, chunks_left, started_at, admitted_at, expires_at)
 SELECT uuidv7(), o.id, 'transcription', 'processing', 'transcribe', 'standard', 'pro', 'upload', 'talk.wav', '{}', '{}',
-       :per_job, now(), now() + interval '30 days'
+       100, :per_job, now(), now(), now() + interval '30 days'
 FROM generate_series(0, :n_jobs - 1) n
 JOIN (SELECT id, row_number() OVER (ORDER BY id) - 1 AS n FROM accounts) o ON o.n = mod(n.n, :n_accounts);
 INSERT INTO chunks (job_id, account_id, stage, ordinal, queue, input)

@@ -20,10 +20,10 @@ class JobKind(StrEnum):
 
 
 class JobStatus(StrEnum):
-    """Where a job stands; it only ever moves to the right."""
+    """Where a job stands; it only ever moves to the right, unless a failed one is tried again."""
 
     QUEUED = "queued"
-    """Accepted and stored; no worker has touched it yet."""
+    """Accepted and stored; no worker has touched it yet, or none since it failed and was tried again."""
     PROCESSING = "processing"
     """A worker has claimed at least one of its chunks."""
     COMPLETED = "completed"
@@ -62,7 +62,8 @@ JOB_TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset({JobStatus.PROCESSING, JobStatus.CANCELLED}),
     JobStatus.PROCESSING: frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED}),
     JobStatus.COMPLETED: frozenset(),
-    JobStatus.FAILED: frozenset(),
+    # Tried again at its owner's wish.
+    JobStatus.FAILED: frozenset({JobStatus.QUEUED}),
     JobStatus.CANCELLED: frozenset(),
 }
 
@@ -73,12 +74,13 @@ CHUNK_TRANSITIONS: Mapping[ChunkStatus, frozenset[ChunkStatus]] = {
         {ChunkStatus.DONE, ChunkStatus.FAILED, ChunkStatus.CANCELLED, ChunkStatus.QUEUED},
     ),
     ChunkStatus.DONE: frozenset(),
-    ChunkStatus.FAILED: frozenset(),
-    ChunkStatus.CANCELLED: frozenset(),
+    # Back to queued: the failed job that they belong to is tried again.
+    ChunkStatus.FAILED: frozenset({ChunkStatus.QUEUED}),
+    ChunkStatus.CANCELLED: frozenset({ChunkStatus.QUEUED}),
 }
 
-ENDED: frozenset[JobStatus] = frozenset(status for status, next_ones in JOB_TRANSITIONS.items() if not next_ones)
-"""The statuses in which nothing more happens to a job."""
+ENDED = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+"""The statuses in which nothing more happens to a job by itself."""
 
 
 @dataclass(frozen=True, slots=True)

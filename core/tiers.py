@@ -40,7 +40,7 @@ class Plan:
     monthly_audio_s: Annotated[_Measure | None, _OrUnlimited]
     monthly_pages: Annotated[_Count | None, _OrUnlimited]
     concurrent_jobs: _Count
-    """Jobs that are worked at a time; further ones wait."""
+    """Jobs of one lane that are worked at a time; further ones wait."""
     requests_per_minute: _Count
     upload_max_bytes: _Count
     media_max_s: _Measure

@@ -125,6 +125,10 @@ class Client:
         """Stop a job; what is done stays readable."""
         return _job(self._json("POST", f"/v1/jobs/{job_id}/cancel"))
 
+    def retry(self, job_id: str) -> JobStatus:
+        """Try a failed job again; only what is not done is worked."""
+        return _job(self._json("POST", f"/v1/jobs/{job_id}/retry"))
+
     def transcript(self, job_id: str, form: str = "text") -> str:
         """The transcript as `text` or `json`, or what is done of it so far."""
         return self._call("GET", f"/v1/jobs/{job_id}/transcript", params={"format": form}).text

@@ -33,7 +33,7 @@ from service.schemas import (
 def job_out(job: Job, base_url: str) -> JobOut:
     """A job for its owner; `base_url` ends with a slash."""
     url = f"{base_url}v1/jobs/{job.id}"
-    urls = {"self": url, "cancel": f"{url}/cancel", "passages": f"{url}/passages"}
+    urls = {"self": url, "cancel": f"{url}/cancel", "retry": f"{url}/retry", "passages": f"{url}/passages"}
     if job.kind is JobKind.TRANSCRIPTION:
         urls["transcript"] = f"{url}/transcript"
     return JobOut(

@@ -83,6 +83,7 @@ def accept(
         options=form.options(),
         metadata=form.metadata,
         retention_days=plan.retention_days,
+        concurrent_jobs=plan.concurrent_jobs,
     )
     with service.database.transaction() as connection:
         jobs.insert(connection, new)

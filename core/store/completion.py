@@ -18,6 +18,7 @@ from core.errors import ChunkCrashed, JobError, LeaseLost
 from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Stage, stages_of
 from core.lanes import queue_of
 from core.store import jobs as job_store
+from core.store.admission import admit
 from core.store.chunks import Claim, Orphan
 from core.store.jobs import Job
 from core.store.results import Prepared, Result, write
@@ -78,7 +79,7 @@ def fail(connection: Connection, claim: Claim, error: JobError, *, max_failures:
     if error.retryable and tries < max_failures:
         _requeue(connection, claim.chunk_id, claim.attempt, delay_s=_BACKOFF_S**tries)
         return False
-    _fail_for_good(connection, claim.chunk_id, claim.attempt, claim.stage, error)
+    _fail_for_good(connection, job, claim.chunk_id, claim.attempt, claim.stage, error)
     return True
 
 
@@ -113,7 +114,7 @@ def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> Resc
         # The first crash may be anybody's fault, so its chunk goes on at once; repeated ones wait.
         _requeue(connection, orphan.chunk_id, orphan.attempt, delay_s=_BACKOFF_S**tries - _BACKOFF_S)
         return Rescued.REQUEUED
-    _fail_for_good(connection, orphan.chunk_id, orphan.attempt, Stage(row.stage), ChunkCrashed())
+    _fail_for_good(connection, job, orphan.chunk_id, orphan.attempt, Stage(row.stage), ChunkCrashed())
     return Rescued.FAILED
 
 
@@ -134,7 +135,9 @@ def _requeue(connection: Connection, chunk_id: UUID, attempt: int, *, delay_s: f
         raise LeaseLost()
 
 
-def _fail_for_good(connection: Connection, chunk_id: UUID, attempt: int, stage: Stage, error: JobError) -> None:
+def _fail_for_good(
+    connection: Connection, job: Job, chunk_id: UUID, attempt: int, stage: Stage, error: JobError
+) -> None:
     failed = connection.scalar(
         sa.update(chunks)
         .where(chunks.c.id == chunk_id, chunks.c.status == ChunkStatus.RUNNING, chunks.c.attempt == attempt)
@@ -145,14 +148,14 @@ def _fail_for_good(connection: Connection, chunk_id: UUID, attempt: int, stage: 
             lease_until=None,
             error_code=error.code,
         )
-        .returning(chunks.c.job_id),
+        .returning(chunks.c.id),
     )
     if failed is None:
         raise LeaseLost()
-    job_store.end_chunks(connection, failed)
+    job_store.end_chunks(connection, job.id)
     connection.execute(
         sa.update(jobs)
-        .where(jobs.c.id == failed)
+        .where(jobs.c.id == job.id)
         .values(
             status=JobStatus.FAILED,
             finished_at=sa.func.now(),
@@ -162,6 +165,7 @@ def _fail_for_good(connection: Connection, chunk_id: UUID, attempt: int, stage: 
             error_stage=stage,
         ),
     )
+    admit(connection, job.account_id, job.lane)
 
 
 def _open_next(connection: Connection, job: Job, ended: Stage, result: Result) -> None:
@@ -174,6 +178,7 @@ def _open_next(connection: Connection, job: Job, ended: Stage, result: Result) -
             return
     finished = {"status": JobStatus.COMPLETED, "finished_at": sa.func.now()}
     connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(finished))
+    admit(connection, job.account_id, job.lane)
 
 
 def _work_of(job: Job, stage: Stage, ended: Stage, result: Result) -> Sequence[Work]:

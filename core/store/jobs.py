@@ -13,8 +13,9 @@ from sqlalchemy.engine import Connection, Row
 
 from core.errors import Conflict, NotFound
 from core.job import ENDED, ChunkStatus, JobKind, JobStatus, JobWarning, Stage
-from core.lanes import Lane, Tier, queue_of
+from core.lanes import Lane, Tier
 from core.options import DocumentOptions, JobOptions, options_of
+from core.store.admission import admit
 from core.store.tables import chunks, jobs
 
 _OPEN_CHUNKS = (ChunkStatus.QUEUED, ChunkStatus.RUNNING)
@@ -43,6 +44,7 @@ class NewJob:
     options: JobOptions
     metadata: Mapping[str, Any]
     retention_days: float
+    concurrent_jobs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Job:
 
 
 def insert(connection: Connection, new: NewJob) -> None:
-    """Accept a job: its row and its `prepare` chunk, in the caller's transaction."""
+    """Accept a job in the caller's transaction, and admit it if its account has room for it."""
     connection.execute(
         sa.insert(jobs).values(
             id=new.id,
@@ -99,6 +101,7 @@ def insert(connection: Connection, new: NewJob) -> None:
             stage=Stage.PREPARE,
             lane=new.lane,
             tier=new.tier,
+            concurrent_jobs=new.concurrent_jobs,
             input_type=new.input.type,
             input_name=new.input.name,
             input_url=new.input.url,
@@ -109,16 +112,7 @@ def insert(connection: Connection, new: NewJob) -> None:
             expires_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, new.retention_days * 86400),
         ),
     )
-    connection.execute(
-        sa.insert(chunks).values(
-            job_id=new.id,
-            account_id=new.account_id,
-            stage=Stage.PREPARE,
-            ordinal=0,
-            queue=queue_of(Stage.PREPARE, new.lane),
-            input={},
-        ),
-    )
+    admit(connection, new.account_id, new.lane)
 
 
 def get(connection: Connection, job_id: UUID, account_id: UUID | None = None) -> Job:
@@ -179,7 +173,25 @@ def end(connection: Connection, job_id: UUID, account_id: UUID) -> JobStatus:
         end_chunks(connection, job_id)
         cancelled = {"status": JobStatus.CANCELLED, "finished_at": sa.func.now()}
         connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(cancelled))
+        admit(connection, account_id, job.lane)
     return job.status
+
+
+def retry(connection: Connection, job_id: UUID, account_id: UUID) -> Job:
+    """Queue a failed job again: what is done stays, the rest is worked. Raises `NotFound`, `Conflict`."""
+    get(connection, job_id, account_id)
+    job = lock(connection, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id} in this account.")
+    if job.status is not JobStatus.FAILED:
+        raise Conflict(f"The job is {job.status}; only one that failed can be tried again.")
+    anew = {
+        **dict.fromkeys(("started_at", "finished_at", "admitted_at")),
+        **dict.fromkeys(("error_code", "error_message", "error_retryable", "error_stage")),
+    }
+    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(status=JobStatus.QUEUED, **anew))
+    admit(connection, account_id, job.lane)
+    return get(connection, job_id, account_id)
 
 
 def end_chunks(connection: Connection, job_id: UUID) -> None:
@@ -206,12 +218,12 @@ def expired(connection: Connection, limit: int) -> list[tuple[UUID, UUID]]:
 
 
 def with_idle_chunk_blobs(connection: Connection, *, idle_s: float, limit: int) -> list[UUID]:
-    """Jobs that ended `idle_s` ago, whose chunk audio can go; a failure that can be tried again keeps it."""
+    """Jobs that ended `idle_s` ago, whose chunk audio can go; one that failed keeps it, to be tried again."""
     ended_before = sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, idle_s)
     query = (
         sa.select(jobs.c.id)
         .where(jobs.c.finished_at < ended_before, jobs.c.chunk_blobs_erased_at.is_(None))
-        .where(sa.not_(sa.func.coalesce(jobs.c.error_retryable, sa.false())))
+        .where(jobs.c.status != JobStatus.FAILED)
         .order_by(sa.func.random())
         .limit(limit)
     )

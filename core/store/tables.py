@@ -56,6 +56,8 @@ jobs = sa.Table(
     sa.Column("stage", sa.Text, nullable=False),
     sa.Column("lane", sa.Text, nullable=False),
     sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("concurrent_jobs", sa.Integer, nullable=False),
+    _time("admitted_at"),
     sa.Column("input_type", sa.Text, nullable=False),
     sa.Column("input_name", sa.Text, nullable=False),
     sa.Column("input_url", sa.Text),
@@ -180,6 +182,16 @@ workers = sa.Table(
 
 sa.Index("jobs_by_account", jobs.c.account_id, jobs.c.created_at.desc(), jobs.c.id.desc())
 sa.Index("jobs_by_expiry", jobs.c.expires_at)
+sa.Index(
+    "jobs_admitted",
+    *(jobs.c.account_id, jobs.c.lane),
+    postgresql_where=sa.and_(jobs.c.admitted_at.is_not(None), jobs.c.status.in_(("queued", "processing"))),
+)
+sa.Index(
+    "jobs_held",
+    *(jobs.c.account_id, jobs.c.lane, jobs.c.id),
+    postgresql_where=sa.and_(jobs.c.admitted_at.is_(None), jobs.c.status == "queued"),
+)
 _queued = chunks.c.status == "queued"
 _waiting = sa.and_(_queued, chunks.c.dispatched_until.is_(None), chunks.c.retry_at.is_(None))
 sa.Index(

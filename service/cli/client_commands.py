@@ -42,7 +42,7 @@ class Kind(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the client commands to the command line."""
-    for command in (transcribe, embed, search, jobs, status, cancel):
+    for command in (transcribe, embed, search, jobs, status, cancel, retry):
         app.command(rich_help_panel="Use a service")(command)
 
 
@@ -130,6 +130,12 @@ def cancel(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = 
     """Stop a job; what is done stays readable."""
     with _client(url, key, data_dir) as client:
         typer.echo(describe(client.cancel(str(job_id))))
+
+
+def retry(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Try a failed job again and follow it to its end; only what is not done is worked."""
+    with _client(url, key, data_dir) as client:
+        typer.echo(describe(_finish(client, client.retry(str(job_id)))))
 
 
 def citation(hit: Hit) -> str:

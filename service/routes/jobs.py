@@ -71,6 +71,15 @@ def cancel_job(request: Request, service: ServiceDep, account: AccountDep, job_i
     return job_out(job, str(request.base_url))
 
 
+@router.post("/{job_id}/retry", status_code=202, responses={**_NOT_FOUND, **responses(errors.Conflict)})
+def retry_job(request: Request, service: ServiceDep, account: AccountDep, job_id: UUID) -> JobOut:
+    """Try a failed job again: only what failed or was cancelled with it is worked, what was done stays."""
+    with service.database.transaction() as connection:
+        job = jobs.retry(connection, job_id, account.id)
+    service.bell.ring()
+    return job_out(job, str(request.base_url))
+
+
 @router.delete("/{job_id}", status_code=204, responses=_NOT_FOUND)
 def delete_job(service: ServiceDep, account: AccountDep, job_id: UUID) -> None:
     """Erase a job: its media, chunks, text and vectors."""

@@ -94,7 +94,7 @@ def test_a_child_killed_in_the_middle_of_a_chunk_loses_no_segment_and_doubles_no
     assert spans == [(segment["start"], segment["text"]) for segment in _segments(service, undisturbed)]
 
 
-def test_an_input_that_kills_its_worker_each_time_fails_and_its_neighbour_completes(
+def test_an_input_that_kills_its_worker_each_time_fails_its_neighbour_completes_and_it_can_be_tried_again(
     slow_service: Service,
 ) -> None:
     service, client = slow_service, slow_service.client()
@@ -116,6 +116,11 @@ def test_an_input_that_kills_its_worker_each_time_fails_and_its_neighbour_comple
     assert ended.error["code"] == "chunk_crashed"
     assert len(killed) >= 3  # three ends of one chunk; its siblings may have been hit as well
     assert client.wait(client.embed(PDF, {"model": "fake"}).id).status == "completed"
+
+    client.retry(poison.id)  # nobody kills it now
+    assert client.wait(poison.id).status == "completed"
+    starts = [segment["start"] for segment in _segments(service, ended)]
+    assert starts == sorted(set(starts))
 
 
 @pytest.mark.parametrize("server", ["postgres", "valkey"])

@@ -50,13 +50,14 @@ def submit(
     index: bool = True,
     lane: Lane = Lane.EXPRESS,
     retention_days: float = 30,
+    concurrent_jobs: int = 10_000,
 ) -> UUID:
     """An accepted job with its one `prepare` chunk."""
     transcription = TranscriptionOptions(model=MODEL, index=index)
     options = transcription if kind is JobKind.TRANSCRIPTION else DocumentOptions(model=MODEL)
     job_id = uuid7()
     received = JobInput("upload", "talk.wav", bytes=3)
-    new = NewJob(job_id, account.id, kind, lane, account.tier, received, options, {}, retention_days)
+    new = NewJob(job_id, account.id, kind, lane, account.tier, received, options, {}, retention_days, concurrent_jobs)
     with database.transaction() as connection:
         jobs.insert(connection, new)
     return job_id

@@ -30,23 +30,26 @@ def test_no_status_follows_itself(statuses: type[StrEnum], table: Any) -> None:
     assert [status for status in statuses if status in table[status]] == []
 
 
-def test_a_job_never_goes_back() -> None:
-    order = [JobStatus.QUEUED, JobStatus.PROCESSING]
+def test_a_job_goes_back_only_to_be_tried_again_after_it_failed() -> None:
+    back = [status for status, followers in JOB_TRANSITIONS.items() if JobStatus.QUEUED in followers]
 
-    for status, followers in JOB_TRANSITIONS.items():
-        assert JobStatus.QUEUED not in followers
-        assert status in ENDED or order.index(status) >= 0
+    assert back == [JobStatus.FAILED]
+    assert JOB_TRANSITIONS[JobStatus.COMPLETED] == JOB_TRANSITIONS[JobStatus.CANCELLED] == frozenset()
 
 
 def test_a_job_has_ended_when_it_is_completed_failed_or_cancelled() -> None:
     assert {JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED} == ENDED
 
 
-def test_only_a_running_chunk_can_be_done_or_failed_or_go_back_into_the_queue() -> None:
-    for outcome in (ChunkStatus.DONE, ChunkStatus.FAILED, ChunkStatus.QUEUED):
+def test_only_a_running_chunk_can_be_done_or_failed() -> None:
+    for outcome in (ChunkStatus.DONE, ChunkStatus.FAILED):
         assert [status for status, next_ones in CHUNK_TRANSITIONS.items() if outcome in next_ones] == [
             ChunkStatus.RUNNING
         ]
+
+
+def test_what_is_done_is_never_worked_again() -> None:
+    assert CHUNK_TRANSITIONS[ChunkStatus.DONE] == frozenset()
 
 
 def test_a_document_is_prepared_embedded_and_assembled() -> None:

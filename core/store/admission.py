@@ -1,0 +1,77 @@
+"""How many jobs of an account are worked at a time: a job beyond that waits, without chunks, until another has ended.
+
+Counted is each lane by itself, so that an account's own batch work does not hold up its express job. A job that is
+admitted gets its `prepare` chunk; one that failed and is tried again gets back the chunks that are not done.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from core.job import ChunkStatus, Stage
+from core.lanes import Lane, queue_of
+from core.store.tables import chunks, jobs
+
+_AT_ONCE = 100
+"""Held jobs that are looked at when there is room; every end of a job looks again."""
+
+_LOCK_ACCOUNT = sa.text("SELECT FROM accounts WHERE id = :account FOR NO KEY UPDATE")
+
+# The oldest first, as many as fit beside those that are worked. Never waits for a row: who holds it is about to cancel
+# that job, and will look for the next one itself.
+_ADMIT = sa.text("""
+WITH worked AS (
+    SELECT count(*) AS n FROM jobs
+    WHERE account_id = :account AND lane = :lane AND admitted_at IS NOT NULL AND status IN ('queued', 'processing')
+), held AS (
+    SELECT id, concurrent_jobs FROM jobs
+    WHERE account_id = :account AND lane = :lane AND admitted_at IS NULL AND status = 'queued'
+    ORDER BY id LIMIT :at_once
+    FOR UPDATE SKIP LOCKED
+), ranked AS (
+    SELECT id, concurrent_jobs, row_number() OVER (ORDER BY id) AS place FROM held
+)
+UPDATE jobs SET admitted_at = now()
+FROM ranked, worked
+WHERE jobs.id = ranked.id AND worked.n + ranked.place <= ranked.concurrent_jobs
+RETURNING jobs.id
+""")
+
+
+def admit(connection: Connection, account_id: UUID, lane: Lane) -> None:
+    """Admit what there is room for. Call it in the transaction that makes room, or that submits."""
+    # Two who make room at once count one after the other: the count below must see what the other has admitted.
+    connection.execute(_LOCK_ACCOUNT, {"account": account_id})
+    admitted = connection.scalars(_ADMIT, {"account": account_id, "lane": lane, "at_once": _AT_ONCE}).all()
+    for job_id in admitted:
+        if not _reopen(connection, job_id):
+            _begin(connection, job_id, account_id, lane)
+
+
+def _begin(connection: Connection, job_id: UUID, account_id: UUID, lane: Lane) -> None:
+    prepare = {"job_id": job_id, "account_id": account_id, "stage": Stage.PREPARE, "ordinal": 0, "input": {}}
+    connection.execute(sa.insert(chunks).values(**prepare, queue=queue_of(Stage.PREPARE, lane)))
+
+
+def _reopen(connection: Connection, job_id: UUID) -> int:
+    """Queue again what the job's failure left undone; returns how many chunks that are."""
+    reopened = connection.execute(
+        sa.update(chunks)
+        .where(chunks.c.job_id == job_id, chunks.c.status.in_((ChunkStatus.FAILED, ChunkStatus.CANCELLED)))
+        .values(
+            status=ChunkStatus.QUEUED,
+            failures=0,
+            error_code=None,
+            finished_at=None,
+            dispatched_until=None,
+            dispatches=0,
+            retry_at=None,
+            waiting_since=sa.func.now(),
+        ),
+    ).rowcount
+    if reopened:
+        connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(chunks_left=reopened))
+    return reopened

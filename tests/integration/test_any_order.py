@@ -1,0 +1,154 @@
+"""Whatever is done to jobs, and in whatever order: the countdown, the limits and the results stay right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.engine import Connection
+
+from core.errors import Conflict, Internal, LeaseLost, MediaUnreadable, NotFound
+from core.job import JobKind
+from core.store import chunks, completion, jobs, turns
+from core.store.accounts import Account
+from core.store.chunks import Claim, Orphan
+from core.store.session import Database
+from tests.integration import work
+
+LIMIT = 2
+
+
+@dataclass
+class World:
+    """One account's jobs, the claims that workers believe to hold, and what may be done to them."""
+
+    database: Database
+    account: Account
+    job_ids: list[UUID] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+
+    def submit(self, pick: int) -> None:
+        kind = list(JobKind)[pick % 2]
+        self.job_ids.append(work.submit(self.database, self.account, kind, concurrent_jobs=LIMIT))
+
+    def dispatch_and_claim(self, pick: int) -> None:
+        with self.database.transaction() as connection:
+            turns.dispatch(connection, work.PROMISES)
+        rows = work.execute(self.database, "SELECT id FROM chunks WHERE status = 'queued' AND dispatched_until > now()")
+        if rows:
+            with self.database.transaction() as connection:
+                claimed = chunks.claim(connection, rows[pick % len(rows)].id, worker_id="w/0", lease_s=60)
+            assert claimed is not None
+            self.claims.append(claimed)
+
+    def complete(self, pick: int) -> None:
+        # The claim is kept: a worker may deliver a result twice, or after it has lost its lease.
+        self._with_claim(pick, lambda claim: work.complete(self.database, claim, work.result_of(claim, 1 + pick % 3)))
+
+    def fail_for_now(self, pick: int) -> None:
+        self._with_claim(pick, lambda claim: self._fail(claim, Internal()))
+        work.execute(self.database, "UPDATE chunks SET retry_at = now() WHERE retry_at IS NOT NULL")
+
+    def fail_for_good(self, pick: int) -> None:
+        self._with_claim(pick, lambda claim: self._fail(claim, MediaUnreadable()))
+
+    def rescue(self, pick: int) -> None:
+        def lose(claim: Claim) -> None:
+            with self.database.transaction() as connection:
+                orphan = Orphan(claim.chunk_id, claim.job_id, claim.attempt, known_dead=True)
+                completion.rescue(connection, orphan, max_failures=3)
+
+        self._with_claim(pick, lose)
+
+    def cancel(self, pick: int) -> None:
+        self._with_job(pick, jobs.cancel)
+
+    def retry(self, pick: int) -> None:
+        self._with_job(pick, jobs.retry)
+
+    def delete(self, pick: int) -> None:
+        def erase(connection: Connection, job_id: UUID, account_id: UUID) -> None:
+            jobs.end(connection, job_id, account_id)
+            jobs.delete(connection, job_id, account_id)
+
+        self._with_job(pick, erase)
+
+    def _fail(self, claim: Claim, error: Internal | MediaUnreadable) -> None:
+        with self.database.transaction() as connection:
+            completion.fail(connection, claim, error, max_failures=3)
+
+    def _with_claim(self, pick: int, act: Callable[[Claim], None]) -> None:
+        if self.claims:
+            try:
+                act(self.claims[pick % len(self.claims)])
+            except LeaseLost:
+                return
+
+    def _with_job(self, pick: int, act: Callable[[Connection, UUID, UUID], object]) -> None:
+        if self.job_ids:
+            try:
+                with self.database.transaction() as connection:
+                    act(connection, self.job_ids[pick % len(self.job_ids)], self.account.id)
+            except (Conflict, NotFound):
+                return
+
+    def check(self) -> None:
+        """What must hold after every step."""
+        for what, query in BROKEN.items():
+            assert work.execute(self.database, query, limit=LIMIT) == [], what
+
+
+OPEN = "SELECT count(*) FROM chunks c WHERE c.job_id = j.id AND c.status IN ('queued', 'running')"
+BROKEN = {
+    "the countdown is the number of open chunks": f"""
+        SELECT id FROM jobs j WHERE status = 'processing' AND chunks_left <> ({OPEN})
+        UNION ALL
+        SELECT id FROM jobs j WHERE status = 'queued' AND admitted_at IS NOT NULL AND chunks_left <> ({OPEN})""",
+    "a job that has ended or waits for room has no open chunk": f"""
+        SELECT id FROM jobs j
+        WHERE (status IN ('completed', 'failed', 'cancelled') OR admitted_at IS NULL) AND ({OPEN}) > 0""",
+    "a completed job has done everything": """
+        SELECT j.id FROM jobs j JOIN chunks c ON c.job_id = j.id WHERE j.status = 'completed' AND c.status <> 'done'
+        UNION ALL SELECT id FROM jobs WHERE status = 'completed' AND chunks_done <> chunks_total""",
+    "done chunks are counted once": """
+        SELECT j.id FROM jobs j
+        WHERE chunks_done <> (SELECT count(*) FROM chunks c WHERE c.job_id = j.id AND c.status = 'done'
+                              AND c.stage IN ('transcribe', 'embed'))""",
+    "each transcribed chunk has its segment once": """
+        SELECT c.id FROM chunks c
+        WHERE c.stage = 'transcribe' AND (c.status = 'done')
+              <> (1 = (SELECT count(*) FROM segments s WHERE s.job_id = c.job_id AND s.chunk_ordinal = c.ordinal))""",
+    "no more jobs are worked than the limit": """
+        SELECT lane FROM jobs WHERE admitted_at IS NOT NULL AND status IN ('queued', 'processing')
+        GROUP BY lane HAVING count(*) > :limit""",
+    "no job waits while there is room": """
+        SELECT id FROM jobs WHERE status = 'queued' AND admitted_at IS NULL
+          AND :limit > (SELECT count(*) FROM jobs
+                        WHERE admitted_at IS NOT NULL AND status IN ('queued', 'processing'))""",
+}
+STEPS = (
+    *[World.submit] * 2,
+    *[World.dispatch_and_claim] * 4,
+    *[World.complete] * 4,
+    World.fail_for_now,
+    World.fail_for_good,
+    World.rescue,
+    World.cancel,
+    World.retry,
+    World.delete,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 11)), min_size=20, max_size=60))
+def test_no_order_of_events_breaks_a_rule(
+    database: Database, account: Account, steps: list[tuple[Callable[[World, int], None], int]]
+) -> None:
+    work.execute(database, "TRUNCATE jobs, account_turns, job_turns CASCADE")
+    world = World(database, account)
+    for step, pick in steps:
+        step(world, pick)
+        world.check()
