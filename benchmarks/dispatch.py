@@ -5,7 +5,7 @@ A real PostgreSQL holds 1,000 to 1,000,000 waiting chunks: of 1 account, of 100 
 a chunk is done, picks one. The table goes to standard
 output and to `benchmarks/results/dispatch.json`. The exit status is 1 if a round takes longer than the limit.
 
-    .venv/bin/python benchmarks/dispatch.py [--most 1000000] [--explain]
+    .venv/bin/python -m benchmarks.dispatch [--most 1000000] [--explain]
 """
 
 from __future__ import annotations
