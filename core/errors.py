@@ -9,6 +9,7 @@
     │   ├── InvalidRequest           invalid_request
     │   │   ├── UnknownModel         unknown_model
     │   │   └── EmptyUpload          empty_upload
+    │   ├── RateLimited              rate_limited
     │   ├── UploadTooLarge           upload_too_large
     │   ├── UnsupportedMedia         unsupported_media_type
     │   └── Unavailable              unavailable
@@ -54,6 +55,11 @@ class RequestError(ScribelaneError):
 
     code = "invalid_request"
 
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
+        """`retry_after_s`: when the same request may pass; None where time alone does not help."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
 
 class Unauthorized(RequestError):
     """Send a valid key as `Authorization: Bearer sl_…`."""
@@ -95,6 +101,13 @@ class EmptyUpload(InvalidRequest):
     """The uploaded file is empty."""
 
     code = "empty_upload"
+
+
+class RateLimited(RequestError):
+    """This account has asked too often; wait for the seconds of `Retry-After`."""
+
+    code = "rate_limited"
+    retryable = True
 
 
 class UploadTooLarge(RequestError):

@@ -22,7 +22,8 @@ from core.store.turns import Promises
 from service import problems
 from service.body_limit import BodyLimit
 from service.deps import Service
-from service.routes import documents, health, jobs, search, transcriptions, workers
+from service.rates import RateHeaders, Rates
+from service.routes import documents, health, jobs, metrics, search, transcriptions, workers
 
 _DATABASE_CONNECTIONS = 10
 
@@ -40,8 +41,9 @@ def create_app(own: Settings | None = None) -> FastAPI:
     )
     app.state.service = _open(own)
     app.add_middleware(BodyLimit, streamed_paths=("/v1/transcriptions", "/v1/documents"))
+    app.add_middleware(RateHeaders)
     problems.install(app)
-    for module in (transcriptions, documents, jobs, search, workers, health):
+    for module in (transcriptions, documents, jobs, search, workers, health, metrics):
         app.include_router(module.router)
     return app
 
@@ -58,6 +60,7 @@ def _open(own: Settings) -> Service:
         bell=Bell(Dispatcher(database, celery, Promises(own.redispatch_s, worker_silence_s, plans.max_waits_s()))),
         broker_url=own.broker_url,
         tiers=plans,
+        rates=Rates(own.broker_url),
         query_timeout_s=own.query_timeout_s,
         worker_silence_s=worker_silence_s,
     )
@@ -68,4 +71,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     service: Service = app.state.service
     service.bell.close()
+    service.rates.close()
     service.database.close()

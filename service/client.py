@@ -19,16 +19,21 @@ import httpx
 
 POLL_S = 0.5
 _ENDED = frozenset({"completed", "failed", "cancelled"})
+_AWAY = frozenset({"unreachable", "unavailable"})
 _AWAY_RETRIES_S = 60.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class ClientError(Exception):
-    """The service refused, or did not answer. `code` is the service's stable code, or `unreachable`."""
+    """The service refused, or did not answer. `code` is the service's stable code, or `unreachable`.
 
-    def __init__(self, code: str, message: str) -> None:
+    `retry_after_s` is what the service asks to wait before the same call, 0 if it says nothing.
+    """
+
+    def __init__(self, code: str, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +110,10 @@ class Client:
         return [_job(job) for job in self._json("GET", "/v1/jobs", params=query)["data"]]
 
     def wait(self, job_id: str, on_change: Callable[[JobStatus], None] = lambda job: None) -> JobStatus:
-        """Poll until the job has ended, through a restart of the service too; returns how it ended."""
+        """Poll until the job has ended, through a restart or a used-up rate too; returns how it ended."""
         last_answer = time.monotonic()
         while True:
+            pause_s = POLL_S
             try:
                 job = self.job(job_id)
                 last_answer = time.monotonic()
@@ -115,11 +121,12 @@ class Client:
                 if job.ended:
                     return job
             except ClientError as error:
-                if error.code not in ("unreachable", "unavailable"):
+                if error.code == "rate_limited":
+                    last_answer = time.monotonic()  # it is not away
+                elif error.code not in _AWAY or time.monotonic() - last_answer > _AWAY_RETRIES_S:
                     raise
-                if time.monotonic() - last_answer > _AWAY_RETRIES_S:
-                    raise
-            time.sleep(POLL_S)
+                pause_s = max(pause_s, error.retry_after_s)
+            time.sleep(pause_s)
 
     def cancel(self, job_id: str) -> JobStatus:
         """Stop a job; what is done stays readable."""
@@ -165,9 +172,14 @@ class Client:
 def _refusal(answer: httpx.Response) -> ClientError:
     try:
         problem = answer.json()
-        return ClientError(problem["code"], problem["detail"])
+        return ClientError(problem["code"], problem["detail"], _retry_after_s(answer))
     except (ValueError, KeyError, TypeError):
         return ClientError("unavailable" if answer.status_code >= 500 else "refused", f"HTTP {answer.status_code}")
+
+
+def _retry_after_s(answer: httpx.Response) -> float:
+    seconds = answer.headers.get("Retry-After", "")
+    return float(seconds) if seconds.isdecimal() else 0.0  # a date, of something that stands in between, says nothing
 
 
 def _job(raw: Mapping[str, Any]) -> JobStatus:

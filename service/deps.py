@@ -16,6 +16,8 @@ from core.store.accounts import Account
 from core.store.blobs import Blobs
 from core.store.session import Database
 from core.tiers import Tiers
+from service import rates
+from service.rates import Rates
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, `sl_…`, from `scribelane accounts create`.")
 
@@ -30,6 +32,7 @@ class Service:
     bell: Bell
     broker_url: str
     tiers: Tiers
+    rates: Rates
     query_timeout_s: float
     worker_silence_s: float
 
@@ -55,7 +58,17 @@ def _account(
     return account
 
 
-AccountDep = Annotated[Account, Depends(_account)]
+def _within_its_rate(request: Request, service: ServiceDep, account: Annotated[Account, Depends(_account)]) -> Account:
+    standing = service.rates.take(account.id, service.tiers.plan(account.tier).requests_per_minute)
+    if standing is not None:
+        rates.remember(request.scope, standing)
+        if not standing.allowed:
+            raise standing.refusal()
+    return account
+
+
+AccountDep = Annotated[Account, Depends(_within_its_rate)]
+"""The account of a valid key that has not asked too often. Every call of `/v1` depends on it, or on `OperatorDep`."""
 
 
 def _operator(account: AccountDep) -> Account:

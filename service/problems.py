@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,9 +31,10 @@ _STATUS: Mapping[type[RequestError], int] = {
     errors.UploadTooLarge: 413,
     errors.UnsupportedMedia: 415,
     errors.InvalidRequest: 422,
+    errors.RateLimited: 429,
     errors.Unavailable: 503,
 }
-_RETRY_AFTER_S = "5"
+_RETRY_AFTER_S = "5"  # of a 503 that does not say itself when to come back
 _MEDIA_TYPE = "application/problem+json"
 _CONTENT: Mapping[str, Any] = {_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
@@ -54,16 +56,16 @@ def problem(status: int, code: str, detail: str, headers: Mapping[str, str] | No
     if status == 401:
         sent["WWW-Authenticate"] = "Bearer"
     if status == 503:
-        sent["Retry-After"] = _RETRY_AFTER_S
+        sent.setdefault("Retry-After", _RETRY_AFTER_S)
     return JSONResponse(content.model_dump(), status, sent, media_type=_MEDIA_TYPE)
 
 
 def responses(*wanted: type[RequestError]) -> dict[int | str, dict[str, Any]]:
-    """For a route's OpenAPI entry: the errors that it answers with, besides a bad key.
+    """For a route's OpenAPI entry: the errors that it answers with, besides a bad key and too many requests.
 
     Not by FastAPI's `model`, which would describe them as `application/json`; `install` adds the schema.
     """
-    kinds: tuple[type[RequestError], ...] = (errors.Unauthorized, *wanted)
+    kinds: tuple[type[RequestError], ...] = (errors.Unauthorized, errors.RateLimited, *wanted)
     return {_status_of(kind): {"description": kind(None).message, "content": dict(_CONTENT)} for kind in kinds}
 
 
@@ -100,7 +102,9 @@ def _described(document: dict[str, Any]) -> dict[str, Any]:
 
 def _request_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestError)
-    return problem(_status_of(type(error)), error.code, error.message)
+    wait_s = error.retry_after_s
+    headers = {} if wait_s is None else {"Retry-After": str(math.ceil(wait_s))}
+    return problem(_status_of(type(error)), error.code, error.message, headers)
 
 
 def _validation_error(_: Request, error: Exception) -> JSONResponse:

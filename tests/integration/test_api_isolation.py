@@ -19,7 +19,7 @@ from core.store.session import Database
 from service import routes
 from tests.integration import work
 
-OPEN = {"/healthz", "/readyz"}
+OPEN = {"/healthz", "/readyz", "/metrics"}
 
 
 def routes_of_the_api() -> Iterator[tuple[str, str]]:

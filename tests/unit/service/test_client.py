@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ class Answer:
     status: int
     body: bytes
     content_type: str = "application/json"
+    retry_after: str = ""
 
 
 @dataclass
@@ -74,6 +75,8 @@ def serving(*answers: Answer, port: int = 0) -> Iterator[tuple[str, Asked]]:
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.content_type)
             self.send_header("Content-Length", str(len(answer.body)))
+            if answer.retry_after:
+                self.send_header("Retry-After", answer.retry_after)
             self.end_headers()
             self.wfile.write(answer.body)
 
@@ -191,6 +194,19 @@ def test_waiting_survives_a_database_that_is_away() -> None:
     answers = (as_job(), problem(503, "unavailable"), Answer(502, b"<html>"), as_job("completed", 4))
     with serving(*answers) as (url, _), Client(url, "k") as client:
         assert client.wait("7").status == "completed"
+
+
+@pytest.mark.parametrize(("sent", "waited_s"), [("17", 17), ("", 0.01), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.01)])
+def test_waiting_polls_no_sooner_than_the_service_asks(
+    monkeypatch: pytest.MonkeyPatch, sent: str, waited_s: float
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("service.client.time.sleep", waits.append)
+    too_often = replace(problem(429, "rate_limited"), retry_after=sent)
+    with serving(too_often, as_job("completed", 4)) as (url, _), Client(url, "k") as client:
+        assert client.wait("7").status == "completed"
+
+    assert waits == [waited_s]
 
 
 def test_waiting_ends_when_the_job_is_gone() -> None:

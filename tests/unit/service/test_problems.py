@@ -24,6 +24,7 @@ EXPECTED = {
     "conflict": 409,
     "upload_too_large": 413,
     "unsupported_media_type": 415,
+    "rate_limited": 429,
     "invalid_request": 422,
     "unknown_model": 422,
     "empty_upload": 422,
@@ -73,6 +74,15 @@ def test_a_missing_key_is_asked_for() -> None:
 
 def test_an_absent_part_says_when_to_try_again() -> None:
     assert int(answering(errors.Unavailable()).get("/fails").headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("kind", [errors.RateLimited, errors.Unavailable, errors.Conflict])
+def test_an_error_that_knows_when_to_try_again_says_it_in_whole_seconds(kind: type[RequestError]) -> None:
+    assert answering(kind(retry_after_s=16.2)).get("/fails").headers["Retry-After"] == "17"
+
+
+def test_an_error_that_time_does_not_help_names_none() -> None:
+    assert "Retry-After" not in answering(errors.Conflict()).get("/fails").headers
 
 
 @pytest.mark.parametrize(
@@ -125,7 +135,7 @@ def test_a_body_that_is_no_json_is_refused() -> None:
 def test_a_route_lists_the_errors_that_it_answers_with() -> None:
     listed = problems.responses(errors.NotFound, errors.SearchUnavailable)
 
-    assert set(listed) == {401, 404, 503}
+    assert set(listed) == {401, 404, 429, 503}
 
 
 def test_the_openapi_document_describes_every_refusal_as_a_problem_document(api: TestClient) -> None:
