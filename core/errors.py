@@ -6,9 +6,11 @@
     │   ├── Forbidden                forbidden
     │   ├── NotFound                 not_found
     │   ├── Conflict                 conflict
+    │   │   └── IdempotencyInFlight  idempotency_in_flight
     │   ├── InvalidRequest           invalid_request
     │   │   ├── UnknownModel         unknown_model
-    │   │   └── EmptyUpload          empty_upload
+    │   │   ├── EmptyUpload          empty_upload
+    │   │   └── IdempotencyMismatch  idempotency_mismatch
     │   ├── RateLimited              rate_limited
     │   ├── UploadTooLarge           upload_too_large
     │   ├── UnsupportedMedia         unsupported_media_type
@@ -85,6 +87,16 @@ class Conflict(RequestError):
     code = "conflict"
 
 
+class IdempotencyInFlight(Conflict):
+    """The first request with this Idempotency-Key is not answered yet; try again shortly."""
+
+    code = "idempotency_in_flight"
+    retryable = True
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = 2.0) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+
+
 class InvalidRequest(RequestError):
     """The request is not of the form that this call takes."""
 
@@ -101,6 +113,12 @@ class EmptyUpload(InvalidRequest):
     """The uploaded file is empty."""
 
     code = "empty_upload"
+
+
+class IdempotencyMismatch(InvalidRequest):
+    """This Idempotency-Key came before with another request; take a new key for a new job."""
+
+    code = "idempotency_mismatch"
 
 
 class RateLimited(RequestError):

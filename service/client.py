@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -34,6 +35,10 @@ class ClientError(Exception):
         super().__init__(message)
         self.code = code
         self.retry_after_s = retry_after_s
+
+
+class _BrokeOff(ClientError):
+    """The connection ended in between: the request may have arrived, or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +98,11 @@ class Client:
         self._http.close()
 
     def transcribe(self, file: Path, options: Mapping[str, str] | None = None) -> JobStatus:
-        """Upload a recording; returns the accepted job."""
+        """Upload a recording; returns the accepted job, one even if the connection breaks off on the way."""
         return self._submit("/v1/transcriptions", file, options or {})
 
     def embed(self, file: Path, options: Mapping[str, str] | None = None) -> JobStatus:
-        """Upload a PDF; returns the accepted job."""
+        """Upload a PDF; returns the accepted job, one even if the connection breaks off on the way."""
         return self._submit("/v1/documents", file, options or {})
 
     def job(self, job_id: str) -> JobStatus:
@@ -148,9 +153,17 @@ class Client:
         return [Hit(**{name: hit[name] for name in names}) for hit in hits]
 
     def _submit(self, path: str, file: Path, options: Mapping[str, str]) -> JobStatus:
+        # Under this key the service makes one job, however often the request has to be sent.
+        headers = {"Idempotency-Key": str(uuid4())}
         with file.open("rb") as content:
-            # Options go first: the service reads the form as it arrives.
-            return _job(self._json("POST", path, data=dict(options), files={"file": (file.name, content)}))
+
+            def send() -> JobStatus:
+                content.seek(0)
+                # Options go first: the service reads the form as it arrives.
+                form = {"data": dict(options), "files": {"file": (file.name, content)}}
+                return _job(self._json("POST", path, headers=headers, **form))
+
+            return _sent_through_breaks(send)
 
     def _json(self, method: str, path: str, **more: Any) -> Any:
         try:
@@ -163,10 +176,29 @@ class Client:
         try:
             answer = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
-            raise ClientError("unreachable", f"{self._url} does not answer: {error}") from error
+            never_sent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol))
+            kind = ClientError if never_sent else _BrokeOff
+            raise kind("unreachable", f"{self._url} does not answer: {error}") from error
         if answer.is_error:
             raise _refusal(answer)
         return answer
+
+
+def _sent_through_breaks(send: Callable[[], JobStatus]) -> JobStatus:
+    """Send a submit; if the connection breaks off, send it again until it is answered, for up to `_AWAY_RETRIES_S`."""
+    broke_at: float | None = None
+    while True:
+        try:
+            return send()
+        except ClientError as error:
+            if broke_at is None and isinstance(error, _BrokeOff):
+                broke_at = time.monotonic()
+            # A service that is just gone, or that has not noticed yet that the first connection broke.
+            passing = error.code in {*_AWAY, "idempotency_in_flight"}
+            if broke_at is None or not passing or time.monotonic() - broke_at > _AWAY_RETRIES_S:
+                raise
+            pause_s = max(POLL_S, error.retry_after_s)
+        time.sleep(pause_s)
 
 
 def _refusal(answer: httpx.Response) -> ClientError:

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from core.errors import Forbidden, InvalidRequest, UnknownModel
 from core.job import JobKind
 from core.lanes import Lane, Tier
-from core.store import jobs
+from core.store import idempotency, jobs
 from core.store.accounts import Account
+from core.store.idempotency import Answer, Earlier, Outcome
 from core.store.jobs import JobInput, NewJob
 from core.tiers import Plan
 from models.registry import ModelKind, find, names
-from service.deps import Service
+from service.deps import AccountDep, Service, ServiceDep
 from service.formats import job_out
-from service.schemas import DocumentForm, JobOut, TranscriptionForm
-from service.upload import Upload
+from service.schemas import DocumentForm, TranscriptionForm
+from service.upload import Upload, UploadDep
 
 Form = TypeVar("Form", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request to make a job of an upload: who asks, what was received, and how the client calls this service."""
+
+    service: Service
+    account: Account
+    upload: Upload
+    base_url: str
+
+
+def _submission(request: Request, service: ServiceDep, account: AccountDep, upload: UploadDep) -> Submission:
+    return Submission(service, account, upload, str(request.base_url))
+
+
+SubmissionDep = Annotated[Submission, Depends(_submission)]
 
 
 def parse(fields: Mapping[str, str], wanted: type[Form]) -> Form:
@@ -64,40 +83,51 @@ def lane_for(tier: Tier, plan: Plan, asked: Lane | None) -> Lane:
     return lane
 
 
-def accept(
-    service: Service,
-    account: Account,
-    upload: Upload,
-    kind: JobKind,
-    form: TranscriptionForm | DocumentForm,
-) -> jobs.Job:
-    """Write the job and ring the dispatcher; from here on the job will not be lost."""
-    plan = service.tiers.plan(account.tier)
-    new = NewJob(
+def accept(submission: Submission, kind: JobKind, form: TranscriptionForm | DocumentForm) -> Response:
+    """Write the job and ring the dispatcher; from here on the job will not be lost. The 202 answer, or the earlier one.
+
+    The answer is kept with the job, in one transaction: whoever repeats the request gets that answer and no second job.
+    """
+    service, upload = submission.service, submission.upload
+    if isinstance(upload.once, Earlier):
+        return _sent(upload.once.answer, {"Idempotent-Replayed": "true"})
+    new = _new_job(submission, kind, form)
+    with service.database.transaction() as connection:
+        jobs.insert(connection, new)
+        answer = _accepted(jobs.get(connection, new.id), submission.base_url)
+        if upload.once is not None:
+            idempotency.complete(connection, upload.once, Outcome(new.id, upload.fingerprint, answer))
+        upload.offer()  # last before the commit, whose answer may be lost although it went through
+    service.bell.ring()
+    return _sent(answer)
+
+
+def _new_job(submission: Submission, kind: JobKind, form: TranscriptionForm | DocumentForm) -> NewJob:
+    account, upload = submission.account, submission.upload
+    plan = submission.service.tiers.plan(account.tier)
+    return NewJob(
         id=upload.job_id,
         account_id=account.id,
         kind=kind,
         lane=lane_for(account.tier, plan, form.lane),
         tier=account.tier,
-        input=JobInput("upload", upload.name, bytes=upload.bytes),
+        input=JobInput("upload", upload.name, bytes=upload.n_bytes),
         options=form.options(),
         metadata=form.metadata,
         retention_days=plan.retention_days,
         concurrent_jobs=plan.concurrent_jobs,
     )
-    with service.database.transaction() as connection:
-        jobs.insert(connection, new)
-        job = jobs.get(connection, new.id)
-        upload.offer()  # last before the commit, whose answer may be lost although it went through
-    service.bell.ring()
-    return job
 
 
-def accepted(job: jobs.Job, request: Request, response: Response) -> JobOut:
-    """The 202 answer: the job, and where to ask about it."""
-    answer = job_out(job, str(request.base_url))
-    response.headers["Location"] = answer.status_url
-    return answer
+def _accepted(job: jobs.Job, base_url: str) -> Answer:
+    """The job, and where to ask about it; as bytes, because they may be sent again tomorrow."""
+    shown = job_out(job, base_url)
+    return Answer(202, shown.status_url, shown.model_dump_json().encode())
+
+
+def _sent(answer: Answer, headers: Mapping[str, str] | None = None) -> Response:
+    sent = {"Location": answer.location, **(headers or {})}
+    return Response(answer.body, answer.status, sent, media_type="application/json")
 
 
 def form_body(form: type[BaseModel], what: str) -> dict[str, Any]:

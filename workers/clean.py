@@ -1,4 +1,4 @@
-"""Delete what is old: jobs past their retention, chunk audio of ended jobs, records of dead workers.
+"""Delete what is old: expired jobs and idempotency keys, chunk audio of ended jobs, records of dead workers.
 
 A job whose blobs cannot be erased now is passed over and tried again by the next run.
 """
@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from core.erasure import erase_job
 from core.errors import NotFound
 from core.store import blobs as blob_store
-from core.store import jobs, workers
+from core.store import idempotency, jobs, workers
 from core.store.blobs import Blobs
 from core.store.session import Database
 
@@ -38,6 +38,7 @@ class Cleaned:
     expired_jobs: int
     chunk_blobs: int
     silent_workers: int
+    idempotency_keys: int
 
 
 def clean(database: Database, blobs: Blobs, *, worker_silence_s: float, idle_s: float) -> Cleaned:
@@ -47,8 +48,10 @@ def clean(database: Database, blobs: Blobs, *, worker_silence_s: float, idle_s: 
     """
     with database.transaction() as connection:
         silent = workers.forget_silent(connection, worker_silence_s)
+        keys = idempotency.delete_expired(connection)
     until = time.monotonic() + _BUDGET_S
-    cleaned = Cleaned(_expired_jobs(database, blobs, until), _chunk_blobs(database, blobs, idle_s, until), silent)
+    jobs_erased, blobs_erased = _expired_jobs(database, blobs, until), _chunk_blobs(database, blobs, idle_s, until)
+    cleaned = Cleaned(jobs_erased, blobs_erased, silent, keys)
     if cleaned.expired_jobs or cleaned.chunk_blobs:
         log.info("cleaned", expired_jobs=cleaned.expired_jobs, chunk_blobs=cleaned.chunk_blobs)
     return cleaned

@@ -180,6 +180,21 @@ workers = sa.Table(
     _time("last_seen", nullable=False, default_now=True),
 )
 
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("account_id", UUID, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("token", UUID, nullable=False),
+    sa.Column("fingerprint", BYTEA),
+    sa.Column("job_id", UUID, sa.ForeignKey("jobs.id", ondelete="CASCADE")),
+    sa.Column("status", sa.Integer),
+    sa.Column("location", sa.Text),
+    sa.Column("body", BYTEA),
+    _time("created_at", nullable=False, default_now=True),
+    _time("expires_at", nullable=False),
+)
+
 sa.Index("jobs_by_account", jobs.c.account_id, jobs.c.created_at.desc(), jobs.c.id.desc())
 sa.Index("jobs_by_expiry", jobs.c.expires_at)
 sa.Index(
@@ -211,4 +226,6 @@ sa.Index(
 )
 sa.Index("chunks_retrying", chunks.c.retry_at, postgresql_where=sa.and_(_queued, chunks.c.retry_at.is_not(None)))
 sa.Index("chunks_leased", chunks.c.lease_until, postgresql_where=chunks.c.status == "running")
+sa.Index("idempotency_keys_by_expiry", idempotency_keys.c.expires_at)
+sa.Index("idempotency_keys_by_job", idempotency_keys.c.job_id)
 sa.Index("vectors_by_account", vectors.c.account_id, vectors.c.model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -271,23 +272,29 @@ def test_a_broker_that_is_back_counts_again_after_the_pause(own_valkey: tuple[st
     rates.close()
 
 
-def test_after_the_pause_one_request_looks_whether_the_broker_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_one_request_looks_whether_the_broker_is_back_the_others_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     rates = Rates(f"redis://127.0.0.1:{free_port()}/0", clock)
+    assert rates.take(uuid4(), 5) is None
+    clock.now += PAUSE_S
     asked: list[str] = []
+    looked = threading.Event()
 
-    def away(account: str, _: object) -> Standing:
+    def hangs(account: str, _: object) -> Standing:
         asked.append(account)
+        assert looked.wait(30)
         raise redis.ConnectionError
 
-    monkeypatch.setattr(rates, "_ask", away)
-    for _ in range(3):
-        work.together(8, *[lambda: rates.take(uuid4(), 5)] * 8)
-        asked.clear()
-        clock.now += PAUSE_S
-    work.together(8, *[lambda: rates.take(uuid4(), 5)] * 8)
+    monkeypatch.setattr(rates, "_ask", hangs)
+    looking = threading.Thread(target=rates.take, args=(uuid4(), 5))
+    looking.start()
+    work.until(lambda: asked)
+    others = [rates.take(uuid4(), 5) for _ in range(10)]
+    looked.set()
+    looking.join()
 
-    assert len(asked) == 1
+    assert (others, len(asked)) == ([None] * 10, 1)
+    rates.close()
 
 
 def test_a_refusal_says_when_it_ends() -> None:

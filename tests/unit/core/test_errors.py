@@ -70,4 +70,6 @@ def test_an_error_with_a_message_says_that() -> None:
 
 
 def test_only_errors_that_may_pass_by_themselves_are_retryable() -> None:
-    assert {kind.__name__ for kind in CLASSES if kind.retryable} == {"Unavailable", "SearchUnavailable", "Internal"}
+    later = {"Unavailable", "SearchUnavailable", "Internal", "RateLimited", "IdempotencyInFlight"}
+
+    assert {kind.__name__ for kind in CLASSES if kind.retryable} == later

@@ -20,7 +20,8 @@ from core.dispatch import Bell
 from core.errors import InvalidRequest, UploadTooLarge
 from core.lanes import Tier
 from core.store.accounts import Account
-from service.upload import Upload, _clean_name, _Form, _receive
+from service.form import Form, clean_name
+from service.upload import Upload, _receive
 
 BOUNDARY = "b0undary"
 LIMIT = 1_000_000  # what the tiers of the fixture `settings` accept
@@ -35,9 +36,9 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
 
-def read(body: bytes, *, piece: int = 1 << 16, limit: int = LIMIT) -> tuple[_Form, bytes]:
+def read(body: bytes, *, piece: int = 1 << 16, limit: int = LIMIT) -> tuple[Form, bytes]:
     """The form and its file's content, after the body came in pieces of that many bytes."""
-    received = _Form(BOUNDARY.encode(), limit)
+    received = Form(BOUNDARY.encode(), limit)
     for start in range(0, len(body), piece):
         received.feed(body[start : start + piece])
     received.finish()
@@ -115,7 +116,7 @@ def test_headers_without_end_are_refused() -> None:
 def test_a_name_is_kept_without_folders_and_control_characters(sent: str, kept: str) -> None:
     received, _ = read(form(part("file", b"1", sent)))
 
-    assert _clean_name(received) == kept
+    assert clean_name(received) == kept
 
 
 @pytest.mark.parametrize("sent", ["", " ", "..", ".", "/", "../", "a/..", "\x07"])
@@ -123,7 +124,7 @@ def test_a_name_of_which_nothing_is_left_is_refused(sent: str) -> None:
     received, _ = read(form(part("file", b"1", sent)))
 
     with pytest.raises(InvalidRequest, match="no name"):
-        _clean_name(received)
+        clean_name(received)
 
 
 def test_a_name_may_be_sent_in_the_encoded_form_of_rfc_5987() -> None:
@@ -201,9 +202,11 @@ def given_up(api: TestClient, *, taken: bool) -> Upload:
     async def upload() -> Upload:
         assert isinstance(api.app, FastAPI)
         content_type = f"multipart/form-data; boundary={BOUNDARY}".encode()
-        request = Request({"type": "http", "headers": [(b"content-type", content_type)]}, receive)
+        request = Request(
+            {"type": "http", "path": "/v1/transcriptions", "headers": [(b"content-type", content_type)]}, receive
+        )
         account = Account(uuid4(), "ada", Tier.PRO, operator=False)
-        received = _receive(request, api.app.state.service, account)
+        received = _receive(request, api.app.state.service, account, None)
         stored = await anext(received)
         with anyio.CancelScope() as scope:
             if taken:

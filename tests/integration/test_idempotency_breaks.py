@@ -1,0 +1,154 @@
+"""An upload under an Idempotency-Key breaks off: the client hangs up, the API is killed, or it takes very long."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
+
+from core.errors import IdempotencyInFlight
+from core.settings import Settings
+from core.store import idempotency
+from core.store.accounts import Account
+from core.store.idempotency import Begun, Earlier
+from core.store.session import Database
+from service import idempotency as door
+from service import processes
+from service.embedded import free_port
+from tests.integration import work
+
+BOUNDARY = "b0undary"
+HEAD = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="talk.wav"\r\n\r\nRIFF'.encode()
+TAIL = f"\r\n--{BOUNDARY}--\r\n".encode()
+HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Idempotency-Key": "one"}
+
+
+class RunningApi:
+    """The API as a process of its own, and requests to it that may stop in the middle."""
+
+    def __init__(self, settings: Settings, key: str) -> None:
+        self._key = key
+        self._port = free_port()
+        command = processes.api("127.0.0.1", self._port)
+        own = {
+            "SCRIBELANE_DATABASE_URL": settings.database_url,
+            "SCRIBELANE_BROKER_URL": settings.broker_url,
+            "SCRIBELANE_BLOB_URL": settings.blob_url,
+        }
+        self.process = subprocess.Popen(command.argv, env={**os.environ, **command.environment, **own})
+        work.until(self._answers, within_s=60)
+
+    def _answers(self) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{self._port}/healthz", trust_env=False).is_success
+        return False
+
+    def submit(self) -> httpx.Response:
+        headers = {**HEADERS, "Authorization": f"Bearer {self._key}"}
+        url = f"http://127.0.0.1:{self._port}/v1/transcriptions"
+        return httpx.post(url, content=HEAD + TAIL, headers=headers, timeout=30, trust_env=False)
+
+    def begin(self) -> socket.socket:
+        """Send the first half of an upload."""
+        connection = socket.create_connection(("127.0.0.1", self._port))
+        sent = {**HEADERS, "Authorization": f"Bearer {self._key}", "Host": "x", "Content-Length": "100000"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        connection.sendall(f"POST /v1/transcriptions HTTP/1.1\r\n{lines}\r\n".encode() + HEAD)
+        return connection
+
+
+@contextmanager
+def running(settings: Settings, key: str) -> Iterator[RunningApi]:
+    api = RunningApi(settings, key)
+    try:
+        yield api
+    finally:
+        api.process.kill()
+        api.process.wait()
+
+
+def begin(database: Database, account: Account) -> Begun | Earlier:
+    with database.transaction() as connection:
+        return idempotency.begin(connection, account.id, "one")
+
+
+def in_flight(database: Database) -> bool:
+    return bool(work.execute(database, "SELECT 1 FROM idempotency_keys WHERE status IS NULL"))
+
+
+def let_pass(database: Database, seconds: float) -> None:
+    statement = "UPDATE idempotency_keys SET expires_at = expires_at - make_interval(secs => :s)"
+    work.execute(database, statement, s=seconds)
+
+
+def test_a_client_that_hangs_up_frees_its_key(settings: Settings, key: str, database: Database) -> None:
+    with running(settings, key) as api:
+        half = api.begin()
+        work.until(lambda: in_flight(database))
+        meanwhile = api.submit()
+        half.close()
+        work.until(lambda: not in_flight(database))
+        again = api.submit()
+
+    assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "idempotency_in_flight")
+    assert (again.status_code, "Idempotent-Replayed" in again.headers) == (202, False)
+
+
+def test_an_api_that_is_killed_in_an_upload_blocks_the_key_for_its_lease_only(
+    settings: Settings, key: str, database: Database
+) -> None:
+    with running(settings, key) as killed, killed.begin():
+        work.until(lambda: in_flight(database))
+        killed.process.kill()
+    with running(settings, key) as api:
+        early = api.submit()
+        let_pass(database, idempotency.LEASE_S)
+        later, again = api.submit(), api.submit()
+
+    assert [answer.status_code for answer in (early, later, again)] == [409, 202, 202]
+    assert again.content == later.content
+    assert len(work.execute(database, "SELECT 1 FROM jobs")) == 1
+
+
+def test_an_upload_that_takes_longer_than_a_lease_keeps_its_key(
+    database: Database, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "RENEW_S", 0.0)
+    begun = begin(database, account)
+    assert isinstance(begun, Begun)
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            let_pass(database, idempotency.LEASE_S - 5)
+            yield b"RIFF"
+
+    async def upload() -> int:
+        refused = 0
+        async for _ in door.holding(database, begun, slow()):
+            with pytest.raises(IdempotencyInFlight):
+                begin(database, account)
+            refused += 1
+        return refused
+
+    assert anyio.run(upload) == 3
+
+
+def test_an_upload_outlives_a_database_that_is_away_when_its_key_is_to_be_renewed(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("UPDATE", {}, Exception("no connection"))
+
+    monkeypatch.setattr(door, "RENEW_S", 0.0)
+    monkeypatch.setattr(idempotency, "renew", away)
+
+    assert api.post("/v1/transcriptions", content=HEAD + TAIL, headers=HEADERS).status_code == 202
