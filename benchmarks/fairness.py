@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parent / "results" / "fairness.json"
 LIMIT = 0.95
 FLOOD_JOBS, JOBS = 15, 3
 NINE = [f"account {n}" for n in range(1, 10)]
-ENVIRONMENT = {"SCRIBELANE_FAKE_SPEED": "60", "SCRIBELANE_CHUNK_AUDIO_S": "30"}
+ENVIRONMENT = {"SCRIBELANE_FAKE_SPEED": "60", "SCRIBELANE_CHUNK_AUDIO_S": "30", "SCRIBELANE_CHUNK_TARGET_S": "0.5"}
 _FAKE = {"model": "fake", "index": "false"}
 _POLL_S = 0.5
 

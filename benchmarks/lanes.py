@@ -90,6 +90,7 @@ def _measure(seed: str, reserved: bool, n_express: int) -> Waits:
         environment = {
             "SCRIBELANE_FAKE_SPEED": SPEED,
             "SCRIBELANE_CHUNK_AUDIO_S": "30",
+            "SCRIBELANE_CHUNK_TARGET_S": "2",
             "SCRIBELANE_TIERS_FILE": str(folder / "tiers.toml"),
             "PYTHONHASHSEED": seed,
         }

@@ -32,6 +32,15 @@ MAX_SPAN_FACTOR = 3.0
 """A chunk spans at most this many times its target, so that sparse speech does not carry hours of silence along."""
 
 
+SHORTEST_CHUNK_S, LONGEST_CHUNK_S = 30.0, 600.0
+"""Of speech, whatever the speed: less is not worth a lease and a blob, more is too much to lose."""
+
+
+def chunk_audio_s(speed: float, target_s: float) -> float:
+    """Seconds of speech that take about `target_s` to transcribe at so many times real time."""
+    return min(max(speed * target_s, SHORTEST_CHUNK_S), LONGEST_CHUNK_S)
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """A span in which somebody speaks."""

@@ -41,7 +41,8 @@ class Settings(BaseSettings):
     fake_speed: float = Field(100.0, ge=0, description="× real time of `model=fake`; 0 is instant")
 
     # How work is cut, leased and recovered.
-    chunk_audio_s: float = Field(60, ge=30, le=600, description="audio in one chunk")
+    chunk_target_s: float = Field(10, gt=0, description="a chunk takes about so long to transcribe, once measured")
+    chunk_audio_s: float = Field(60, ge=30, le=600, description="audio in one chunk, until its speed is measured")
     lease_s: float = Field(60, gt=0, description="a silent worker loses its chunk after this")
     heartbeat_s: float = Field(5, gt=0, description="leases and worker records are renewed this often")
     stall_s: float = Field(300, gt=0, description="a lease without progress for this long is not renewed")

@@ -45,7 +45,7 @@ def job_out(job: Job, base_url: str) -> JobOut:
         tier=job.tier,
         status_url=url,
         progress=ProgressOut(chunks_done=job.chunks_done, chunks_total=job.chunks_total, percent=percent(job)),
-        queue_position=None,
+        queue_position=job.queue_position,
         eta_s=None if job.eta_s is None else round(job.eta_s, 1),
         input=InputOut(
             type=job.input.type,

@@ -112,7 +112,7 @@ class JobOut(BaseModel):
     tier: Tier
     status_url: str
     progress: ProgressOut
-    queue_position: int | None = Field(description="Null until measured.")
+    queue_position: int | None = Field(description="Of a job that waits to begin: its place in its lane, from 1.")
     eta_s: float | None = Field(description="Seconds left; null until measured.")
     input: InputOut
     options: dict[str, Any]

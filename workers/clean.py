@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from core.erasure import erase_job
 from core.errors import NotFound
 from core.store import blobs as blob_store
-from core.store import idempotency, jobs, workers
+from core.store import idempotency, retention, workers
 from core.store.blobs import Blobs
 from core.store.session import Database
 
@@ -59,7 +59,7 @@ def clean(database: Database, blobs: Blobs, *, worker_silence_s: float, idle_s: 
 
 def _expired_jobs(database: Database, blobs: Blobs, until: float) -> int:
     with database.transaction() as connection:
-        expired = jobs.expired(connection, _BATCH)
+        expired = retention.expired(connection, _BATCH)
     erased = 0
     for job_id, account_id in _in_time(expired, until):
         with _passed_over_if_it_fails(job_id):
@@ -70,13 +70,13 @@ def _expired_jobs(database: Database, blobs: Blobs, until: float) -> int:
 
 def _chunk_blobs(database: Database, blobs: Blobs, idle_s: float, until: float) -> int:
     with database.transaction() as connection:
-        ended = jobs.with_idle_chunk_blobs(connection, idle_s=idle_s, limit=_BATCH)
+        ended = retention.with_idle_chunk_blobs(connection, idle_s=idle_s, limit=_BATCH)
     erased = 0
     for job_id in _in_time(ended, until):
         with _passed_over_if_it_fails(job_id):
             erased += blobs.erase(blob_store.chunks_prefix(job_id))
             with database.transaction() as connection:
-                jobs.mark_chunk_blobs_erased(connection, job_id)
+                retention.mark_chunk_blobs_erased(connection, job_id)
     return erased
 
 

@@ -28,10 +28,10 @@ from core.errors import ChunkTimeout, Internal, JobError, LeaseLost, ModelUnavai
 from core.lanes import QUERY_QUEUE
 from core.settings import Settings, settings
 from core.store import blobs as blob_store
-from core.store import chunks, completion, jobs, workers
+from core.store import chunks, completion, jobs, speeds, workers
 from core.store.blobs import Blobs
 from core.store.chunks import Claim
-from core.store.results import Result
+from core.store.results import Result, Transcribed
 from core.store.session import Database
 from core.store.turns import Promises
 from core.store.workers import WorkerRecord
@@ -96,6 +96,7 @@ class Runtime:
                 result = STAGES[claim.stage](self.context, claim, lease)
                 compute_s = time.monotonic() - started
                 self._complete(claim, result, compute_s)
+                self._keep_speed(claim, result)
         except (JobError, LeaseLost):
             raise
         except (WeightsMissing, WeightsMismatch) as error:
@@ -112,6 +113,16 @@ class Runtime:
     def _complete(self, claim: Claim, result: Result, compute_s: float) -> None:
         with self.database.transaction() as connection:
             completion.complete(connection, claim, result, compute_s=compute_s)
+
+    def _keep_speed(self, claim: Claim, result: Result) -> None:
+        """Outside of the fenced transaction: all chunks of a device meet on one row, and none waits for it there."""
+        if not isinstance(result, Transcribed) or result.measured is None:
+            return
+        try:
+            with self.database.transaction() as connection:
+                speeds.keep(connection, claim.options.model, claim.lane, result.measured)
+        except SQLAlchemyError as error:
+            log.warning("a speed was not kept", error=str(error).split("\n")[0])
 
     def _fail(self, claim: Claim, error: JobError) -> None:
         log.warning("attempt failed", code=error.code, attempt=claim.attempt, retryable=error.retryable)
@@ -160,7 +171,8 @@ def start() -> None:
         weights=weights,
         pool=pool,
         tiers=plans,
-        limits=InputLimits(own.pdf_max_pages, own.chunk_audio_s),
+        limits=InputLimits(own.pdf_max_pages, own.chunk_target_s, own.chunk_audio_s),
+        device=f"{worker.host}/{worker.device}",
         default_whisper=own.whisper_model or default_whisper(own.device),
         query_model=own.embedding_model or DEFAULT_EMBEDDING,
         scratch=held.folder,

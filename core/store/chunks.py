@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from core.job import JobKind, Stage
-from core.lanes import Tier
+from core.lanes import Lane, Tier
 from core.options import JobOptions, options_of
 from core.work import Work, from_stored
 
@@ -26,6 +26,7 @@ class Claim:
     account_id: UUID
     kind: JobKind
     tier: Tier
+    lane: Lane
     stage: Stage
     ordinal: int
     attempt: int
@@ -39,7 +40,7 @@ class Claim:
 # not claimed by an older message.
 _CLAIM = sa.text("""
 WITH job AS (
-    SELECT j.id, j.kind, j.tier, j.options
+    SELECT j.id, j.kind, j.tier, j.lane, j.options
     FROM jobs j JOIN chunks c ON c.job_id = j.id
     WHERE c.id = :chunk AND j.status IN ('queued', 'processing')
     FOR NO KEY UPDATE OF j
@@ -50,7 +51,7 @@ WITH job AS (
     FROM job
     WHERE chunks.id = :chunk AND chunks.job_id = job.id AND chunks.status = 'queued'
       AND (chunks.retry_at IS NULL OR chunks.retry_at <= now())
-    RETURNING chunks.*, job.kind, job.tier, job.options
+    RETURNING chunks.*, job.kind, job.tier, job.lane, job.options
 ), started AS (
     UPDATE jobs SET status = 'processing', started_at = now()
     FROM claimed WHERE jobs.id = claimed.job_id AND jobs.status = 'queued'
@@ -71,6 +72,7 @@ def claim(connection: Connection, chunk_id: UUID, *, worker_id: str, lease_s: fl
         account_id=row.account_id,
         kind=kind,
         tier=Tier(row.tier),
+        lane=Lane(row.lane),
         stage=stage,
         ordinal=row.ordinal,
         attempt=row.attempt,

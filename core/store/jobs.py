@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from core.job import ENDED, ChunkStatus, JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier
 from core.options import DocumentOptions, JobOptions, options_of
 from core.store.admission import admit
+from core.store.positions import queue_positions
 from core.store.tables import chunks, jobs
 
 _OPEN_CHUNKS = (ChunkStatus.QUEUED, ChunkStatus.RUNNING)
@@ -83,6 +84,7 @@ class Job:
     finished_at: datetime | None
     expires_at: datetime
     eta_s: float | None = None
+    queue_position: int | None = None
 
     @property
     def index(self) -> bool:
@@ -123,7 +125,7 @@ def get(connection: Connection, job_id: UUID, account_id: UUID | None = None) ->
     row = connection.execute(query).one_or_none()
     if row is None:
         raise NotFound(f"There is no job {job_id} in this account.")
-    return _job(row)
+    return _with_positions(connection, [_job(row)])[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,14 @@ def list_of(connection: Connection, account_id: UUID, wanted: JobFilter) -> list
     if wanted.before is not None:
         query = query.where(sa.tuple_(jobs.c.created_at, jobs.c.id) < sa.tuple_(*wanted.before))
     query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(wanted.limit)
-    return [_job(row) for row in connection.execute(query)]
+    return _with_positions(connection, [_job(row) for row in connection.execute(query)])
+
+
+def _with_positions(connection: Connection, found: list[Job]) -> list[Job]:
+    """The jobs, those that wait with their place in the queue."""
+    waiting = [job.id for job in found if job.status is JobStatus.QUEUED]
+    positions = queue_positions(connection, waiting) if waiting else {}
+    return [replace(job, queue_position=positions.get(job.id)) for job in found]
 
 
 def lock(connection: Connection, job_id: UUID) -> Job | None:
@@ -208,31 +217,6 @@ def delete(connection: Connection, job_id: UUID, account_id: UUID) -> None:
     get(connection, job_id, account_id)
     lock(connection, job_id)
     connection.execute(sa.delete(jobs).where(jobs.c.id == job_id))
-
-
-def expired(connection: Connection, limit: int) -> list[tuple[UUID, UUID]]:
-    """(job, account) of jobs whose retention has ended: any of them, so that none that fails hides the others."""
-    query = sa.select(jobs.c.id, jobs.c.account_id).where(jobs.c.expires_at < sa.func.now())
-    query = query.order_by(sa.func.random()).limit(limit)
-    return [(row.id, row.account_id) for row in connection.execute(query)]
-
-
-def with_idle_chunk_blobs(connection: Connection, *, idle_s: float, limit: int) -> list[UUID]:
-    """Jobs that ended `idle_s` ago, whose chunk audio can go; one that failed keeps it, to be tried again."""
-    ended_before = sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, idle_s)
-    query = (
-        sa.select(jobs.c.id)
-        .where(jobs.c.finished_at < ended_before, jobs.c.chunk_blobs_erased_at.is_(None))
-        .where(jobs.c.status != JobStatus.FAILED)
-        .order_by(sa.func.random())
-        .limit(limit)
-    )
-    return list(connection.scalars(query))
-
-
-def mark_chunk_blobs_erased(connection: Connection, job_id: UUID) -> None:
-    """Remember that the chunk audio is gone."""
-    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(chunk_blobs_erased_at=sa.func.now()))
 
 
 def _eta_s() -> sa.Label[Any]:

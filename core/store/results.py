@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from core.job import JobWarning
 from core.passages import Passage
 from core.store.chunks import Claim
+from core.store.speeds import Measured
 from core.store.tables import chunks, jobs, passages, segments, vectors
 from core.transcript import HeardLanguage, TranscriptSegment
 from core.work import Work
@@ -36,10 +37,11 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """The segments of one chunk, in seconds on the media clock, and the language heard in it."""
+    """The segments of one chunk, in seconds on the media clock, the language heard in it, and how fast it went."""
 
     segments: Sequence[TranscriptSegment]
     heard: HeardLanguage | None
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True, slots=True)

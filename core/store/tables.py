@@ -166,6 +166,17 @@ vectors = sa.Table(
     sa.Column("vector", Vector(), nullable=False),
 )
 
+speeds = sa.Table(
+    "speeds",
+    metadata,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("device", sa.Text, primary_key=True),
+    sa.Column("lane", sa.Text, primary_key=True),
+    sa.Column("speed", DOUBLE_PRECISION, nullable=False),
+    sa.Column("n_chunks", sa.BigInteger, nullable=False, server_default="1"),
+    _time("measured_at", nullable=False, default_now=True),
+)
+
 workers = sa.Table(
     "workers",
     metadata,
@@ -201,6 +212,11 @@ sa.Index(
     "jobs_admitted",
     *(jobs.c.account_id, jobs.c.lane),
     postgresql_where=sa.and_(jobs.c.admitted_at.is_not(None), jobs.c.status.in_(("queued", "processing"))),
+)
+sa.Index(
+    "jobs_queued",
+    *(jobs.c.lane, jobs.c.account_id, jobs.c.id),
+    postgresql_where=jobs.c.status == "queued",
 )
 sa.Index(
     "jobs_held",

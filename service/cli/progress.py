@@ -21,7 +21,7 @@ class Follower(Protocol):
 def describe(job: JobStatus) -> str:
     """One line: `talk.mp3: transcribe, 3/12 chunks, 25 %, about 40 s left`."""
     if job.status == "queued":
-        return f"{job.name}: queued"
+        return f"{job.name}: queued" + (f", number {place}" if (place := job.raw.get("queue_position")) else "")
     if job.ended:
         return f"{job.name}: {job.status}"
     return ", ".join([f"{job.name}: {job.stage}", *_counts(job)])

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 import jiwer
+import psycopg
 import pytest
 
 from service.client import Client, JobStatus
-from tests.acceptance.conftest import ROOT, Service
+from tests.acceptance.conftest import ROOT, Service, eventually
 
 RECORDING = ROOT / "examples" / "tides.ogg"
 DOCUMENT = ROOT / "examples" / "tides.pdf"
@@ -126,3 +127,19 @@ def test_a_deleted_job_leaves_no_blob_behind(service: Service, client: Client) -
         assert http.delete(f"/v1/jobs/{job.id}").status_code == 204
         assert http.get(f"/v1/jobs/{job.id}").status_code == 404
     assert not Path(folder).exists()
+
+
+def test_a_transcription_measures_the_speed_of_its_device(service: Service, client: Client) -> None:
+    client.wait(client.transcribe(RECORDING, {"model": "fake"}).id)
+    measured: list[float] = []
+
+    def kept() -> bool:
+        with psycopg.connect(service.database_url) as connection:
+            rows = connection.execute(
+                "SELECT speed FROM speeds WHERE model = 'fake' AND device LIKE '%/cpu'"
+            ).fetchall()
+        measured[:] = [speed for (speed,) in rows]
+        return bool(measured)
+
+    eventually(kept, "the speed is kept")
+    assert 1 < measured[0] <= 30.5  # SCRIBELANE_FAKE_SPEED

@@ -14,7 +14,7 @@ from core.errors import Conflict, NotFound
 from core.job import JobKind, JobStatus, Stage
 from core.lanes import Lane
 from core.options import DocumentOptions
-from core.store import jobs
+from core.store import jobs, retention
 from core.store.accounts import Account
 from core.store.jobs import Job, JobFilter
 from core.store.session import Database
@@ -40,7 +40,7 @@ def delete(database: Database, job_id: UUID, account: Account) -> None:
 
 def expired(database: Database, limit: int = 10) -> list[tuple[UUID, UUID]]:
     with database.transaction() as connection:
-        return jobs.expired(connection, limit)
+        return retention.expired(connection, limit)
 
 
 def test_a_new_job_waits_with_one_chunk_to_prepare(database: Database, account: Account) -> None:

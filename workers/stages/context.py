@@ -16,9 +16,14 @@ from workers.engines import Weights
 
 @dataclass(frozen=True, slots=True)
 class InputLimits:
-    """What an input may be whatever the tier, and how it is cut: pages, seconds of audio a chunk."""
+    """What an input may be whatever the tier, and how it is cut.
+
+    A chunk of a recording takes about `chunk_target_s` to transcribe where its speed was measured, and holds
+    `chunk_audio_s` of speech where it was not.
+    """
 
     pdf_max_pages: int
+    chunk_target_s: float
     chunk_audio_s: float
 
 
@@ -27,8 +32,8 @@ class Context:
     """The worker's stores (rows, blobs, weights, loaded models), what the tiers allow, its defaults, and a folder
     for files in work.
 
-    `default_whisper` is for transcriptions that name no model; `query_model` embeds searches, and all jobs that
-    ask for no other.
+    `device` is this worker's own, with its host. `default_whisper` is for transcriptions that name no model;
+    `query_model` embeds searches, and all jobs that ask for no other.
     """
 
     database: Database
@@ -37,6 +42,7 @@ class Context:
     pool: Pool
     tiers: Tiers
     limits: InputLimits
+    device: str
     default_whisper: str
     query_model: str
     scratch: Path

@@ -16,6 +16,7 @@ from core.job import JobKind, JobWarning
 from core.options import TranscriptionOptions
 from core.passages import Passage, from_pages
 from core.store import blobs as blob_store
+from core.store import speeds
 from core.store.chunks import Claim
 from core.store.completion import embed_chunks_for
 from core.store.results import Prepared
@@ -57,7 +58,7 @@ def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prep
     limit_s = context.tiers.plan(claim.tier).media_max_s
     decoded = audio.decode(path, path.with_name("decoded"), max_s=limit_s, on_progress=lease.progress)
     regions = audio.speech_regions(decoded, find_speech)
-    chunks = plan.plan_chunks(plan.pack_clips(regions), context.limits.chunk_audio_s)
+    chunks = plan.plan_chunks(plan.pack_clips(regions), _chunk_audio_s(context, claim))
     for ordinal, chunk in enumerate(chunks):
         samples = audio.render_chunk(decoded, chunk, regions)
         lease.progress()
@@ -71,6 +72,15 @@ def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prep
         later_chunks=embed_chunks_for(len(chunks)) if asked.index else 0,
         warnings=warnings,
     )
+
+
+def _chunk_audio_s(context: Context, claim: Claim) -> float:
+    """How much speech a chunk of this job holds: what the slowest of its devices transcribes in about the target."""
+    with context.database.transaction() as connection:
+        speed = speeds.slowest(connection, claim.options.model, claim.lane)
+    if speed is None:
+        return context.limits.chunk_audio_s
+    return plan.chunk_audio_s(speed, context.limits.chunk_target_s)
 
 
 def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepared:

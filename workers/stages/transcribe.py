@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from core.errors import LanguageUnsupported, TaskUnsupported
@@ -10,8 +12,9 @@ from core.plan import AudioChunk
 from core.store import blobs as blob_store
 from core.store.chunks import Claim
 from core.store.results import Transcribed
+from core.store.speeds import Measured
 from core.transcript import HeardLanguage, TranscriptSegment, TranscriptWord
-from models.engine import Clip, Segment, TranscribeOptions
+from models.engine import Clip, Segment, TranscribeOptions, Transcription
 from models.registry import ModelKind, ModelSpec, find
 from workers.lease import Lease
 from workers.stages.context import Context
@@ -31,15 +34,21 @@ def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
     _check(claim.options, find(model, ModelKind.WHISPER))
     with context.pool.use(model, ModelKind.WHISPER) as engine:
         lease.progress()
+        began = time.monotonic()  # the model is loaded: what is measured is inference alone
         heard = engine.transcribe(audio, clips, _options(claim.options))
         segments = []
         for segment in heard.segments:
             lease.progress()
             segments.append(_on_media_clock(segment, start_s))
-    if heard.language is None or heard.language_probability is None:
-        return Transcribed(segments, None)
+        infer_s = time.monotonic() - began
     speech_s = sum(clip.end_s - clip.start_s for clip in clips)
-    return Transcribed(segments, HeardLanguage(heard.language, heard.language_probability, speech_s))
+    return Transcribed(segments, _language(heard, speech_s), Measured(context.device, speech_s, infer_s))
+
+
+def _language(heard: Transcription, speech_s: float) -> HeardLanguage | None:
+    if heard.language is None or heard.language_probability is None:
+        return None
+    return HeardLanguage(heard.language, heard.language_probability, speech_s)
 
 
 def _check(asked: TranscriptionOptions, spec: ModelSpec) -> None:

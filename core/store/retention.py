@@ -1,0 +1,36 @@
+"""What the clean-up looks for: jobs past their retention, and chunk audio that nobody needs any more."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from core.job import JobStatus
+from core.store.tables import jobs
+
+
+def expired(connection: Connection, limit: int) -> list[tuple[UUID, UUID]]:
+    """(job, account) of jobs whose retention has ended: any of them, so that none that fails hides the others."""
+    query = sa.select(jobs.c.id, jobs.c.account_id).where(jobs.c.expires_at < sa.func.now())
+    query = query.order_by(sa.func.random()).limit(limit)
+    return [(row.id, row.account_id) for row in connection.execute(query)]
+
+
+def with_idle_chunk_blobs(connection: Connection, *, idle_s: float, limit: int) -> list[UUID]:
+    """Jobs that ended `idle_s` ago, whose chunk audio can go; one that failed keeps it, to be tried again."""
+    ended_before = sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, idle_s)
+    query = (
+        sa.select(jobs.c.id)
+        .where(jobs.c.finished_at < ended_before, jobs.c.chunk_blobs_erased_at.is_(None))
+        .where(jobs.c.status != JobStatus.FAILED)
+        .order_by(sa.func.random())
+        .limit(limit)
+    )
+    return list(connection.scalars(query))
+
+
+def mark_chunk_blobs_erased(connection: Connection, job_id: UUID) -> None:
+    """Remember that the chunk audio is gone."""
+    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(chunk_blobs_erased_at=sa.func.now()))

@@ -1,0 +1,58 @@
+"""How fast recordings are transcribed, as measured chunk by chunk; it decides how long the next chunks are.
+
+`transcribe` measures each chunk, `workers.runtime` keeps the figure here, and `prepare` asks before it cuts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from core.lanes import Lane
+
+_WEIGHT = 0.2
+"""Of the newest chunk in the average: after ten chunks nine tenths of it are no older than they."""
+
+_FORGOTTEN_S = 86400
+"""A device that has measured nothing for so long decides nothing any more; it may be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One chunk: so many seconds of speech took so many to infer on a device, without loading the model."""
+
+    device: str
+    speech_s: float
+    infer_s: float
+
+
+_KEEP = sa.text("""
+INSERT INTO speeds AS s (model, device, lane, speed) VALUES (:model, :device, :lane, :speed)
+ON CONFLICT (model, device, lane) DO UPDATE
+SET speed = s.speed + :weight * (excluded.speed - s.speed), n_chunks = s.n_chunks + 1, measured_at = now()
+""")
+
+
+def keep(connection: Connection, model: str | None, lane: Lane, measured: Measured) -> None:
+    """Take a chunk into the average of its model (None: the service's default), device and lane."""
+    if measured.infer_s <= 0 or measured.speech_s <= 0:
+        return
+    speed = measured.speech_s / measured.infer_s
+    connection.execute(
+        _KEEP, {"model": model or "", "device": measured.device, "lane": lane, "speed": speed, "weight": _WEIGHT}
+    )
+
+
+_SLOWEST = sa.text("""
+SELECT min(speed) FROM speeds
+WHERE model = :model AND lane = :lane AND measured_at > now() - make_interval(secs => :forgotten_s)
+""")
+
+
+def slowest(connection: Connection, model: str | None, lane: Lane) -> float | None:
+    """× real time of the slowest device that works this lane with this model; None until one is measured."""
+    values = {"model": model or "", "lane": lane, "forgotten_s": _FORGOTTEN_S}
+    speed: float | None = connection.scalar(_SLOWEST, values)
+    return speed
