@@ -19,12 +19,13 @@ from core.errors import IdempotencyInFlight
 from core.settings import Settings
 from core.store import idempotency
 from core.store.accounts import Account
-from core.store.idempotency import Begun, Earlier
+from core.store.idempotency import Begun
 from core.store.session import Database
 from service import idempotency as door
 from service import processes
 from service.embedded import free_port
 from tests.integration import work
+from tests.integration.repeated import begin, let_pass
 
 BOUNDARY = "b0undary"
 HEAD = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="talk.wav"\r\n\r\nRIFF'.encode()
@@ -76,18 +77,8 @@ def running(settings: Settings, key: str) -> Iterator[RunningApi]:
         api.process.wait()
 
 
-def begin(database: Database, account: Account) -> Begun | Earlier:
-    with database.transaction() as connection:
-        return idempotency.begin(connection, account.id, "one")
-
-
 def in_flight(database: Database) -> bool:
     return bool(work.execute(database, "SELECT 1 FROM idempotency_keys WHERE status IS NULL"))
-
-
-def let_pass(database: Database, seconds: float) -> None:
-    statement = "UPDATE idempotency_keys SET expires_at = expires_at - make_interval(secs => :s)"
-    work.execute(database, statement, s=seconds)
 
 
 def test_a_client_that_hangs_up_frees_its_key(settings: Settings, key: str, database: Database) -> None:

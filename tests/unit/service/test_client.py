@@ -4,115 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from service import client as client_module
 from service.client import Client, ClientError, JobStatus
 from service.embedded import free_port
-from tests.integration.work import until
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    retry_after: str = ""
-
-
-BROKEN_OFF = Answer(0, b"")
-"""The request is read, and the connection closed without an answer."""
-
-
-@dataclass
-class Asked:
-    """The requests that came in, as `METHOD path`, with their headers and bodies."""
-
-    lines: list[str] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-
-
-def as_json(content: Any, status: int = 200) -> Answer:
-    return Answer(status, json.dumps(content).encode())
-
-
-def as_job(status: str = "processing", done: int = 1) -> Answer:
-    return as_json(
-        {
-            "id": "7",
-            "kind": "transcription",
-            "status": status,
-            "stage": "transcribe",
-            "input": {"name": "talk.wav"},
-            "progress": {"chunks_done": done, "chunks_total": 4, "percent": 25 * done},
-            "eta_s": None,
-            "warnings": [],
-            "error": None,
-            "created_at": "2026-11-22T00:00:00Z",
-        }
-    )
-
-
-def problem(status: int, code: str) -> Answer:
-    return as_json({"code": code, "detail": f"This is {code}."}, status)
-
-
-@contextmanager
-def serving(*answers: Answer, port: int = 0) -> Iterator[tuple[str, Asked]]:
-    """A server that gives these answers in turn, the last one for ever; with its URL and what it was asked."""
-    asked = Asked()
-    left = list(answers)
-
-    class Door(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            asked.lines.append(f"{self.command} {self.path}")
-            asked.headers.append(dict(self.headers))
-            asked.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-            answer = left.pop(0) if len(left) > 1 else left[0]
-            if answer is BROKEN_OFF:
-                self.close_connection = True
-                return
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.content_type)
-            self.send_header("Content-Length", str(len(answer.body)))
-            if answer.retry_after:
-                self.send_header("Retry-After", answer.retry_after)
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        do_GET = do_POST = _answer
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Door)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+from tests.unit.service.answering import Answer, as_job, as_json, problem, refused, serving
 
 
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "POLL_S", 0.01)
-
-
-def refused(call: Callable[[], object]) -> ClientError:
-    with pytest.raises(ClientError) as caught:
-        call()
-    return caught.value
 
 
 def test_every_call_carries_the_key() -> None:
@@ -166,73 +71,6 @@ def test_an_upload_sends_its_options_before_the_file(tmp_path: Path) -> None:
 
     assert (asked.lines, job.status) == (["POST /v1/transcriptions"], "queued")
     assert 0 < asked.bodies[0].index(b'name="language"') < asked.bodies[0].index(b'filename="talk.wav"')
-
-
-def keys_of(asked: Asked) -> list[str]:
-    return [headers["Idempotency-Key"] for headers in asked.headers]
-
-
-@pytest.fixture
-def talk(tmp_path: Path) -> Path:
-    (tmp_path / "talk.wav").write_bytes(b"RIFF")
-    return tmp_path / "talk.wav"
-
-
-def test_each_submit_has_a_key_of_its_own(talk: Path) -> None:
-    with serving(as_job("queued")) as (url, asked), Client(url, "k") as client:
-        client.transcribe(talk)
-        client.embed(talk)
-
-    assert len(set(keys_of(asked))) == 2
-
-
-@pytest.mark.parametrize("between", [(), (problem(409, "idempotency_in_flight"),), (Answer(502, b"<html>"),)])
-def test_a_submit_that_broke_off_is_sent_again_whole_under_the_same_key(talk: Path, between: tuple[Answer]) -> None:
-    with serving(BROKEN_OFF, *between, as_job("queued")) as (url, asked), Client(url, "k") as client:
-        assert client.transcribe(talk, {"language": "de"}).id == "7"
-
-    assert len(asked.lines) == 2 + len(between)
-    assert len(set(keys_of(asked))) == 1
-    assert all(b'name="language"' in body and b"RIFF" in body for body in asked.bodies)
-
-
-def test_a_submit_that_broke_off_is_sent_again_through_a_restart(talk: Path) -> None:
-    port = free_port()
-    answers: list[JobStatus] = []
-    with Client(f"http://127.0.0.1:{port}", "k") as client:
-        thread = threading.Thread(target=lambda: answers.append(client.transcribe(talk)))
-        with serving(BROKEN_OFF, port=port) as (_, asked):
-            thread.start()
-            until(lambda: asked.lines)
-        with serving(as_job("queued"), port=port):
-            thread.join(10)
-
-    assert [job.id for job in answers] == ["7"]
-
-
-def test_a_submit_that_breaks_off_again_and_again_is_given_up(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_AWAY_RETRIES_S", 0.1)
-    with serving(BROKEN_OFF) as (url, asked), Client(url, "k") as client:
-        assert refused(lambda: client.transcribe(talk)).code == "unreachable"
-
-    assert len(asked.lines) > 1
-
-
-@pytest.mark.parametrize("refusal", [problem(503, "unavailable"), problem(422, "unknown_model")])
-def test_a_submit_that_was_refused_is_not_sent_again(talk: Path, refusal: Answer) -> None:
-    with serving(refusal) as (url, asked), Client(url, "k") as client:
-        refused(lambda: client.transcribe(talk))
-
-    assert len(asked.lines) == 1
-
-
-def test_a_submit_to_a_service_that_is_not_there_fails_at_once(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr("service.client.time.sleep", waits.append)
-    with Client(f"http://127.0.0.1:{free_port()}", "k") as client:
-        assert refused(lambda: client.transcribe(talk)).code == "unreachable"
-
-    assert waits == []
 
 
 def test_waiting_tells_each_poll_and_returns_how_the_job_ended() -> None:
