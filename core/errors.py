@@ -14,6 +14,7 @@
     │   ├── RateLimited              rate_limited
     │   ├── UploadTooLarge           upload_too_large
     │   ├── UnsupportedMedia         unsupported_media_type
+    │   ├── QuotaExceeded            quota_exceeded
     │   └── Unavailable              unavailable
     │       └── SearchUnavailable    search_unavailable
     ├── JobError                     an accepted job ends as `failed` with this code
@@ -22,6 +23,7 @@
     │   ├── PdfUnreadable            pdf_unreadable
     │   ├── PdfEncrypted             pdf_encrypted
     │   ├── PdfNoText                pdf_no_text
+    │   ├── OverQuota                quota_exceeded
     │   ├── TaskUnsupported          task_unsupported
     │   ├── LanguageUnsupported      language_unsupported
     │   ├── ModelUnavailable         model_unavailable
@@ -53,7 +55,7 @@ class ScribelaneError(Exception):
 
 
 class RequestError(ScribelaneError):
-    """The request was refused."""
+    """The request was refused. `retry_after_s`: when it may be sent again, where that is known."""
 
     code = "invalid_request"
 
@@ -140,6 +142,12 @@ class UnsupportedMedia(RequestError):
     code = "unsupported_media_type"
 
 
+class QuotaExceeded(RequestError):
+    """Nothing is left of the account's quota; it renews with the calendar month in UTC."""
+
+    code = "quota_exceeded"
+
+
 class Unavailable(RequestError):
     """A part that this call needs does not answer; try again shortly."""
 
@@ -185,6 +193,12 @@ class PdfNoText(JobError):
     """The PDF holds no text, only images; run it through OCR first."""
 
     code = "pdf_no_text"
+
+
+class OverQuota(JobError):
+    """The job takes more than is left of the account's quota; it renews with the calendar month in UTC."""
+
+    code = "quota_exceeded"
 
 
 class TaskUnsupported(JobError):

@@ -32,6 +32,7 @@ _STATUS: Mapping[type[RequestError], int] = {
     errors.UnsupportedMedia: 415,
     errors.InvalidRequest: 422,
     errors.RateLimited: 429,
+    errors.QuotaExceeded: 429,
     errors.Unavailable: 503,
 }
 _RETRY_AFTER_S = "5"  # of a 503 that does not say itself when to come back

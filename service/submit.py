@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from core.errors import Forbidden, InvalidRequest, UnknownModel
 from core.job import JobKind
 from core.lanes import Lane, Tier
-from core.store import idempotency, jobs
+from core.quota import unit_of
+from core.store import idempotency, jobs, usage
 from core.store.accounts import Account
 from core.store.idempotency import Answer, Earlier, Outcome
 from core.store.jobs import JobInput, NewJob
@@ -93,6 +94,7 @@ def accept(submission: Submission, kind: JobKind, form: TranscriptionForm | Docu
         return _sent(upload.once.answer, {"Idempotent-Replayed": "true"})
     new = _new_job(submission, kind, form)
     with service.database.transaction() as connection:
+        usage.check_left(connection, new.account_id, unit_of(kind), service.tiers)
         jobs.insert(connection, new)
         answer = _accepted(jobs.get(connection, new.id), submission.base_url)
         if upload.once is not None:

@@ -112,7 +112,7 @@ class Runtime:
     @_patiently
     def _complete(self, claim: Claim, result: Result, compute_s: float) -> None:
         with self.database.transaction() as connection:
-            completion.complete(connection, claim, result, compute_s=compute_s)
+            completion.complete(connection, claim, result, compute_s=compute_s, tiers=self.context.tiers)
 
     def _keep_speed(self, claim: Claim, result: Result) -> None:
         """Outside of the fenced transaction: all chunks of a device meet on one row, and none waits for it there."""

@@ -17,12 +17,15 @@ from sqlalchemy.engine import Connection
 from core.errors import ChunkCrashed, JobError, LeaseLost
 from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Stage, stages_of
 from core.lanes import queue_of
+from core.quota import cost_of
 from core.store import jobs as job_store
+from core.store import usage
 from core.store.admission import admit
 from core.store.chunks import Claim, Orphan
 from core.store.jobs import Job
 from core.store.results import Prepared, Result, write
 from core.store.tables import chunks, jobs
+from core.tiers import Tiers
 from core.work import TranscriptSpan, Work, to_stored
 
 TRANSCRIBED_PER_EMBED = 30
@@ -53,8 +56,11 @@ def embed_chunks_for(n_transcribe: int) -> int:
     return -(-n_transcribe // TRANSCRIBED_PER_EMBED)
 
 
-def complete(connection: Connection, claim: Claim, result: Result, *, compute_s: float) -> None:
-    """Store a result exactly once and open the next stage if it was the last. Raises `LeaseLost`."""
+def complete(connection: Connection, claim: Claim, result: Result, *, compute_s: float, tiers: Tiers) -> None:
+    """Store a result exactly once and open the next stage if it was the last.
+
+    Raises `LeaseLost`, or `OverQuota` for an input that is longer than what is left; the caller then calls `fail`.
+    """
     job = job_store.lock(connection, claim.job_id)
     if job is None or job.status in ENDED:
         raise LeaseLost()
@@ -62,9 +68,18 @@ def complete(connection: Connection, claim: Claim, result: Result, *, compute_s:
     left = connection.scalar(_DONE, values)
     if left is None:
         raise LeaseLost()
+    if isinstance(result, Prepared):
+        _reserve(connection, job, result, tiers)
     write(result, connection, claim)
     if left == 0:
         _open_next(connection, job, claim.stage, result)
+
+
+def _reserve(connection: Connection, job: Job, found: Prepared, tiers: Tiers) -> None:
+    n_chunks = len(found.work)
+    cost = cost_of(job.kind, duration_s=found.duration_s, pages=found.pages, chunks_total=n_chunks)
+    if cost is not None:
+        usage.reserve(connection, job.account_id, job.id, cost, tiers)
 
 
 def fail(connection: Connection, claim: Claim, error: JobError, *, max_failures: int) -> bool:
@@ -165,6 +180,7 @@ def _fail_for_good(
             error_stage=stage,
         ),
     )
+    usage.refund(connection, job.id)
     admit(connection, job.account_id, job.lane)
 
 
@@ -178,6 +194,7 @@ def _open_next(connection: Connection, job: Job, ended: Stage, result: Result) -
             return
     finished = {"status": JobStatus.COMPLETED, "finished_at": sa.func.now()}
     connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(finished))
+    usage.settle(connection, job.id)
     admit(connection, job.account_id, job.lane)
 
 

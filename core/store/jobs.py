@@ -15,9 +15,12 @@ from core.errors import Conflict, NotFound
 from core.job import ENDED, ChunkStatus, JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier
 from core.options import DocumentOptions, JobOptions, options_of
+from core.quota import cost_of
+from core.store import usage
 from core.store.admission import admit
 from core.store.positions import queue_positions
 from core.store.tables import chunks, jobs
+from core.tiers import Tiers
 
 _OPEN_CHUNKS = (ChunkStatus.QUEUED, ChunkStatus.RUNNING)
 
@@ -182,18 +185,25 @@ def end(connection: Connection, job_id: UUID, account_id: UUID) -> JobStatus:
         end_chunks(connection, job_id)
         cancelled = {"status": JobStatus.CANCELLED, "finished_at": sa.func.now()}
         connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(cancelled))
+        usage.refund(connection, job_id)
         admit(connection, account_id, job.lane)
     return job.status
 
 
-def retry(connection: Connection, job_id: UUID, account_id: UUID) -> Job:
-    """Queue a failed job again: what is done stays, the rest is worked. Raises `NotFound`, `Conflict`."""
+def retry(connection: Connection, job_id: UUID, account_id: UUID, tiers: Tiers) -> Job:
+    """Queue a failed job again: what is done stays, the rest is worked.
+
+    Raises `NotFound`, `Conflict`, or `QuotaExceeded`: its failure gave back what it held.
+    """
     get(connection, job_id, account_id)
     job = lock(connection, job_id)
     if job is None:
         raise NotFound(f"There is no job {job_id} in this account.")
     if job.status is not JobStatus.FAILED:
         raise Conflict(f"The job is {job.status}; only one that failed can be tried again.")
+    cost = cost_of(job.kind, duration_s=job.duration_s, pages=job.pages, chunks_total=job.chunks_total)
+    if cost is not None:  # else it failed while it was opened, and reserves when that succeeds
+        usage.reserve_again(connection, account_id, job_id, cost, tiers)
     anew = {
         **dict.fromkeys(("started_at", "finished_at", "admitted_at")),
         **dict.fromkeys(("error_code", "error_message", "error_retryable", "error_stage")),
@@ -216,6 +226,7 @@ def delete(connection: Connection, job_id: UUID, account_id: UUID) -> None:
     """Erase a job with its chunks, text and vectors. A worker that holds one of its chunks loses it."""
     get(connection, job_id, account_id)
     lock(connection, job_id)
+    usage.refund(connection, job_id)  # nothing, unless it was tried again after it had ended
     connection.execute(sa.delete(jobs).where(jobs.c.id == job_id))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from pgvector.sqlalchemy import Vector
-from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, DOUBLE_PRECISION, JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, DOUBLE_PRECISION, JSONB, NUMERIC, TIMESTAMP, UUID
 
 metadata = sa.MetaData()
 
@@ -23,6 +23,11 @@ def _job_id() -> sa.Column[object]:
 
 def _account_id() -> sa.Column[object]:
     return sa.Column("account_id", UUID, sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False)
+
+
+def _amount(name: str, *, default_0: bool = False) -> sa.Column[object]:
+    """Seconds or pages, exact to the thousandth."""
+    return sa.Column(name, NUMERIC(14, 3), nullable=False, server_default="0" if default_0 else None)
 
 
 accounts = sa.Table(
@@ -177,6 +182,47 @@ speeds = sa.Table(
     _time("measured_at", nullable=False, default_now=True),
 )
 
+usage_events = sa.Table(
+    "usage_events",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _account_id(),
+    sa.Column("job_id", UUID),
+    sa.Column("period", sa.Date, nullable=False),
+    sa.Column("unit", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    _amount("amount"),
+    _time("created_at", nullable=False, default_now=True),
+)
+
+usage_totals = sa.Table(
+    "usage_totals",
+    metadata,
+    sa.Column("account_id", UUID, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("period", sa.Date, primary_key=True),
+    sa.Column("unit", sa.Text, primary_key=True),
+    _amount("reserved", default_0=True),
+    _amount("used", default_0=True),
+    _amount("granted", default_0=True),
+)
+
+usage_reports = sa.Table(
+    "usage_reports",
+    metadata,
+    sa.Column("account_id", UUID, sa.ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("period", sa.Date, primary_key=True),
+    sa.Column("tier", sa.Text, nullable=False),
+    sa.Column("jobs", sa.Integer, nullable=False),
+    _amount("used_audio_s"),
+    _amount("used_pages"),
+    _amount("granted_audio_s"),
+    _amount("granted_pages"),
+    sa.Column("price_weight", NUMERIC, nullable=False),
+    sa.Column("weighted_audio_s", NUMERIC, nullable=False),
+    sa.Column("weighted_pages", NUMERIC, nullable=False),
+    _time("closed_at", nullable=False, default_now=True),
+)
+
 workers = sa.Table(
     "workers",
     metadata,
@@ -245,3 +291,8 @@ sa.Index("chunks_leased", chunks.c.lease_until, postgresql_where=chunks.c.status
 sa.Index("idempotency_keys_by_expiry", idempotency_keys.c.expires_at)
 sa.Index("idempotency_keys_by_job", idempotency_keys.c.job_id)
 sa.Index("vectors_by_account", vectors.c.account_id, vectors.c.model)
+_by_period = (usage_events.c.period, usage_events.c.account_id, usage_events.c.unit)
+sa.Index("usage_events_by_period", *_by_period)
+sa.Index("usage_events_by_job", usage_events.c.job_id, postgresql_where=usage_events.c.job_id.is_not(None))
+sa.Index("usage_events_settled", usage_events.c.job_id, unique=True, postgresql_where=usage_events.c.kind == "settle")
+sa.Index("usage_totals_by_period", usage_totals.c.period)

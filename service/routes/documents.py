@@ -15,7 +15,8 @@ from service.submit import SubmissionDep
 router = APIRouter(prefix="/v1", tags=["submit"])
 
 _ERRORS = responses(
-    errors.Forbidden, errors.IdempotencyInFlight, errors.UploadTooLarge, errors.UnsupportedMedia, errors.InvalidRequest
+    *(errors.Forbidden, errors.IdempotencyInFlight, errors.UploadTooLarge, errors.UnsupportedMedia),
+    *(errors.InvalidRequest, errors.QuotaExceeded),
 )
 
 

@@ -24,6 +24,7 @@ from service.schemas import JobList, JobOut, PassageList, TranscriptOut
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _NOT_FOUND = responses(errors.NotFound, errors.InvalidRequest)
+_RETRY_ERRORS = {**_NOT_FOUND, **responses(errors.Conflict, errors.QuotaExceeded)}
 
 
 @router.get("", responses=responses(errors.InvalidRequest))
@@ -71,11 +72,11 @@ def cancel_job(request: Request, service: ServiceDep, account: AccountDep, job_i
     return job_out(job, str(request.base_url))
 
 
-@router.post("/{job_id}/retry", status_code=202, responses={**_NOT_FOUND, **responses(errors.Conflict)})
+@router.post("/{job_id}/retry", status_code=202, responses=_RETRY_ERRORS)
 def retry_job(request: Request, service: ServiceDep, account: AccountDep, job_id: UUID) -> JobOut:
     """Try a failed job again: only what failed or was cancelled with it is worked, what was done stays."""
     with service.database.transaction() as connection:
-        job = jobs.retry(connection, job_id, account.id)
+        job = jobs.retry(connection, job_id, account.id, service.tiers)
     service.bell.ring()
     return job_out(job, str(request.base_url))
 

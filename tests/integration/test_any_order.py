@@ -1,24 +1,37 @@
-"""Whatever is done to jobs, and in whatever order: the countdown, the limits and the results stay right."""
+"""Whatever is done to jobs, and in whatever order: the countdown, the limits, the ledger and the results stay right."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from uuid import UUID
+from functools import partial
+from uuid import UUID, uuid4
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection
 
-from core.errors import Conflict, Internal, LeaseLost, MediaUnreadable, NotFound
+from core.errors import (
+    Conflict,
+    Internal,
+    JobError,
+    LeaseLost,
+    MediaUnreadable,
+    NotFound,
+    OverQuota,
+    QuotaExceeded,
+)
 from core.job import JobKind
 from core.store import chunks, completion, jobs, turns
 from core.store.accounts import Account
 from core.store.chunks import Claim, Orphan
 from core.store.session import Database
-from tests.integration import work
+from tests.integration import quota, work
 
 LIMIT = 2
+QUOTA = 6
+"""Minutes, or pages: two jobs of the longest sort, and no more."""
+PLANS = quota.limited(audio_s=60 * QUOTA, pages=QUOTA)
 
 
 @dataclass
@@ -46,7 +59,13 @@ class World:
 
     def complete(self, pick: int) -> None:
         # The claim is kept: a worker may deliver a result twice, or after it has lost its lease.
-        self._with_claim(pick, lambda claim: work.complete(self.database, claim, work.result_of(claim, 1 + pick % 3)))
+        def deliver(claim: Claim) -> None:
+            try:
+                work.complete(self.database, claim, work.result_of(claim, 1 + pick % 3), plans=PLANS)
+            except OverQuota as error:
+                self._fail(claim, error)
+
+        self._with_claim(pick, deliver)
 
     def fail_for_now(self, pick: int) -> None:
         self._with_claim(pick, lambda claim: self._fail(claim, Internal()))
@@ -67,7 +86,7 @@ class World:
         self._with_job(pick, jobs.cancel)
 
     def retry(self, pick: int) -> None:
-        self._with_job(pick, jobs.retry)
+        self._with_job(pick, partial(jobs.retry, tiers=PLANS))
 
     def delete(self, pick: int) -> None:
         def erase(connection: Connection, job_id: UUID, account_id: UUID) -> None:
@@ -76,14 +95,14 @@ class World:
 
         self._with_job(pick, erase)
 
-    def _fail(self, claim: Claim, error: Internal | MediaUnreadable) -> None:
+    def _fail(self, claim: Claim, error: JobError) -> None:
         with self.database.transaction() as connection:
             completion.fail(connection, claim, error, max_failures=3)
 
     def _with_claim(self, pick: int, act: Callable[[Claim], None]) -> None:
         if self.claims:
             try:
-                act(self.claims[pick % len(self.claims)])
+                act(self.claims[-1 - pick % min(6, len(self.claims))])  # among the latest: many older ones are spent
             except LeaseLost:
                 return
 
@@ -92,13 +111,14 @@ class World:
             try:
                 with self.database.transaction() as connection:
                     act(connection, self.job_ids[pick % len(self.job_ids)], self.account.id)
-            except (Conflict, NotFound):
+            except (Conflict, NotFound, QuotaExceeded):
                 return
 
     def check(self) -> None:
         """What must hold after every step."""
         for what, query in BROKEN.items():
-            assert work.execute(self.database, query, limit=LIMIT) == [], what
+            assert work.execute(self.database, query, limit=LIMIT, account=self.account.id, quota=QUOTA) == [], what
+        assert quota.totals_that_differ_from_the_ledger(self.database) == []
 
 
 OPEN = "SELECT count(*) FROM chunks c WHERE c.job_id = j.id AND c.status IN ('queued', 'running')"
@@ -128,6 +148,22 @@ BROKEN = {
         SELECT id FROM jobs WHERE status = 'queued' AND admitted_at IS NULL
           AND :limit > (SELECT count(*) FROM jobs
                         WHERE admitted_at IS NOT NULL AND status IN ('queued', 'processing'))""",
+    "what is reserved is what the open jobs take, from the end of prepare on": """
+        SELECT * FROM (
+            SELECT coalesce(sum(reserved) FILTER (WHERE unit = 'audio_s'), 0) AS audio_s,
+                   coalesce(sum(reserved) FILTER (WHERE unit = 'pages'), 0) AS pages
+            FROM usage_totals WHERE account_id = :account
+        ) held, (
+            SELECT coalesce(sum(duration_s), 0) AS audio_s, coalesce(sum(pages), 0) AS pages
+            FROM jobs WHERE status IN ('queued', 'processing')
+        ) open
+        WHERE (held.audio_s, held.pages) <> (open.audio_s, open.pages)""",
+    "a job is settled if it is completed, and only then": """
+        SELECT id FROM jobs j WHERE (status = 'completed')
+          <> EXISTS (SELECT FROM usage_events e WHERE e.job_id = j.id AND e.kind = 'settle')""",
+    "nobody gets more than the quota": """
+        SELECT unit FROM usage_totals
+        WHERE used + reserved > CASE unit WHEN 'audio_s' THEN 60 * :quota ELSE :quota END""",
 }
 STEPS = (
     *[World.submit] * 2,
@@ -142,13 +178,14 @@ STEPS = (
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 11)), min_size=20, max_size=60))
 def test_no_order_of_events_breaks_a_rule(
-    database: Database, account: Account, steps: list[tuple[Callable[[World, int], None], int]]
+    database: Database, steps: list[tuple[Callable[[World, int], None], int]]
 ) -> None:
     work.execute(database, "TRUNCATE jobs, account_turns, job_turns CASCADE")
-    world = World(database, account)
+    # An account of its own: the ledger is not truncated, and what a job held that was thus lost stays held.
+    world = World(database, work.open_account(database, str(uuid4())))
     for step, pick in steps:
         step(world, pick)
         world.check()

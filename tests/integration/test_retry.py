@@ -29,7 +29,7 @@ def failed_in_the_middle(database: Database, account: Account) -> tuple[UUID, Cl
 
 def retry(database: Database, job_id: UUID, account: Account) -> Job:
     with database.transaction() as connection:
-        return jobs.retry(connection, job_id, account.id)
+        return jobs.retry(connection, job_id, account.id, work.TIERS)
 
 
 def test_what_was_done_stays_and_the_rest_is_queued(database: Database, account: Account) -> None:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 from uuid_utils.compat import uuid7
 
+from core import tiers
 from core.job import JobKind, Stage
 from core.lanes import Lane, Tier
 from core.options import DocumentOptions, TranscriptionOptions
@@ -29,11 +30,13 @@ from core.store.session import Database
 from core.store.tables import chunks as chunk_table
 from core.store.turns import Promises
 from core.store.workers import WorkerRecord
+from core.tiers import Tiers
 from core.transcript import HeardLanguage, TranscriptSegment
 from core.work import PassageBatch
 
 MODEL = "fake"
 VECTOR = [1.0, 0.0, 0.0]
+TIERS = tiers.load()
 PROMISES = Promises(redispatch_s=30, worker_silence_s=15, max_wait_s={Lane.STANDARD: 600, Lane.BATCH: 3600})
 
 
@@ -135,9 +138,16 @@ def result_of(claimed: Claim, n_chunks: int = 1) -> Result:
             return Assembled()
 
 
-def complete(database: Database, claimed: Claim, result: Result | None = None, *, compute_s: float = 0.5) -> None:
+def complete(
+    database: Database,
+    claimed: Claim,
+    result: Result | None = None,
+    *,
+    compute_s: float = 0.5,
+    plans: Tiers = TIERS,
+) -> None:
     with database.transaction() as connection:
-        completion.complete(connection, claimed, result or result_of(claimed), compute_s=compute_s)
+        completion.complete(connection, claimed, result or result_of(claimed), compute_s=compute_s, tiers=plans)
 
 
 def prepare(database: Database, job_id: UUID, n_chunks: int) -> list[UUID]:

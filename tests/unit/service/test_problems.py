@@ -30,6 +30,7 @@ EXPECTED = {
     "unknown_model": 422,
     "empty_upload": 422,
     "idempotency_mismatch": 422,
+    "quota_exceeded": 429,
     "unavailable": 503,
     "search_unavailable": 503,
 }
@@ -72,6 +73,13 @@ def test_every_refusal_has_its_status_and_its_code(kind: type[RequestError]) -> 
 
 def test_a_missing_key_is_asked_for() -> None:
     assert answering(errors.Unauthorized()).get("/fails").headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_refusal_that_passes_says_in_whole_seconds_when_it_has_passed() -> None:
+    answer = answering(errors.QuotaExceeded(retry_after_s=86399.2)).get("/fails")
+
+    assert answer.headers["Retry-After"] == "86400"
+    assert "Retry-After" not in answering(errors.QuotaExceeded()).get("/fails").headers
 
 
 def test_an_absent_part_says_when_to_try_again() -> None:
