@@ -77,6 +77,29 @@ class Hit:
     citation: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Seconds of audio, or pages, in this period; a limit or a remainder of None is unlimited."""
+
+    limit: float | None
+    granted: float
+    used: float
+    reserved: float
+    remaining: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an account has used and has left from `period_start` to `period_end`; `raw` is the whole answer."""
+
+    tier: str
+    period_start: str
+    period_end: str
+    audio_s: Quota
+    pages: Quota
+    raw: Mapping[str, Any]
+
+
 class Client:
     """One service, one key. Raises `ClientError`; use it as a context manager."""
 
@@ -151,6 +174,12 @@ class Client:
         hits = self._json("POST", "/v1/search", json=body)["hits"]
         names = ("job_id", "kind", "name", "text", "score", "citation")
         return [Hit(**{name: hit[name] for name in names}) for hit in hits]
+
+    def usage(self) -> Usage:
+        """What is used and left of this month's quotas."""
+        raw = self._json("GET", "/v1/usage")
+        quotas = {unit: Quota(**{name: raw[unit][name] for name in Quota.__slots__}) for unit in ("audio_s", "pages")}
+        return Usage(raw["tier"], raw["period"]["start"], raw["period"]["end"], **quotas, raw=raw)
 
     def _submit(self, path: str, file: Path, options: Mapping[str, str]) -> JobStatus:
         # Under this key the service makes one job, however often the request has to be sent.

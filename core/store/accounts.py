@@ -52,6 +52,13 @@ def by_name(connection: Connection, name: str) -> Account:
     return Account(row.id, row.name, Tier(row.tier), row.operator)
 
 
+def set_tier(connection: Connection, name: str, tier: Tier) -> None:
+    """Change the tier of the account of that name. Raises `NotFound`."""
+    changed = connection.execute(sa.update(accounts).where(accounts.c.name == name).values(tier=str(tier)))
+    if changed.rowcount == 0:
+        raise NotFound(f"There is no account named {name!r}.")
+
+
 def issue_key(connection: Connection, account_id: UUID) -> str:
     """A new key for the account. This return value is the only time it is seen."""
     key = "sl_" + secrets.token_urlsafe(_KEY_BYTES)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from service.cli import settings_of_client
+from service.cli.account_commands import register as add_account_commands
 from service.cli.client_commands import register as add_client_commands
 from service.cli.server_commands import register as add_server_commands
 
@@ -44,6 +45,7 @@ def _root(
 
 add_client_commands(app)
 add_server_commands(app)
+add_account_commands(app)
 
 
 def main() -> None:

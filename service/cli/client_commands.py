@@ -42,7 +42,7 @@ class Kind(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the client commands to the command line."""
-    for command in (transcribe, embed, search, jobs, status, cancel, retry):
+    for command in (transcribe, embed, search, jobs, status, cancel, retry, usage):
         app.command(rich_help_panel="Use a service")(command)
 
 
@@ -136,6 +136,36 @@ def retry(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = D
     """Try a failed job again and follow it to its end; only what is not done is worked."""
     with _client(url, key, data_dir) as client:
         typer.echo(describe(_finish(client, client.retry(str(job_id)))))
+
+
+def usage(
+    as_json: Annotated[bool, typer.Option("--json", help="What the service answers, as JSON.")] = False,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Print what is used and left of this month's quotas."""
+    with _client(url, key, data_dir) as client:
+        found = client.usage()
+    if as_json:
+        typer.echo(json.dumps(found.raw, indent=2))
+        return
+    table = Table("", "Limit", "Granted", "Used", "Reserved", "Left", box=None)
+    for name, quota, shown in (("audio", found.audio_s, _hours), ("pages", found.pages, _whole)):
+        amounts = (quota.limit, quota.granted, quota.used, quota.reserved, quota.remaining)
+        table.add_row(name, *("unlimited" if amount is None else shown(amount) for amount in amounts))
+    typer.echo(f"Tier {found.tier}; the quota renews at {found.period_end}.", err=True)
+    _stdout.print(table)
+
+
+def _hours(seconds: float) -> str:
+    """Such as `30:00:00`: hours, minutes and whole seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _whole(pages: float) -> str:
+    return str(int(pages))
 
 
 def citation(hit: Hit) -> str:

@@ -1,4 +1,4 @@
-"""The commands of an operator: run the servers, migrate, look after accounts, find what is wrong.
+"""The commands of an operator: run the servers, migrate, find what is wrong. `account_commands` has those of accounts.
 
 Their libraries are imported when a command runs, so that a client needs none of them.
 """
@@ -21,16 +21,13 @@ from service.cli.settings_of_client import DEFAULT_DATA_DIR, DataDir
 if TYPE_CHECKING:
     from service.processes import Command
 
-_PANEL = "Run a service"
-
-accounts = typer.Typer(help="Accounts and their keys.", no_args_is_help=True)
+PANEL = "Run a service"
 
 
 def register(app: typer.Typer) -> None:
     """Add the server commands to the command line."""
     for command in (up, api, worker, beat, migrate, doctor):
-        app.command(rich_help_panel=_PANEL)(command)
-    app.add_typer(accounts, name="accounts", rich_help_panel=_PANEL)
+        app.command(rich_help_panel=PANEL)(command)
 
 
 def up(
@@ -38,7 +35,7 @@ def up(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Run everything on this machine until Ctrl-C: servers, API, workers, Beat."""
-    with _clear_errors():
+    with clear_errors():
         from core.logs import configure_logging
         from core.settings import settings
         from service.cli import up as whole_service
@@ -56,7 +53,7 @@ def api(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
 ) -> None:
     """Run the HTTP API."""
-    with _clear_errors():
+    with clear_errors():
         from service import processes
 
         _become(processes.api(host, port))
@@ -71,7 +68,7 @@ def worker(
     io: Annotated[bool, typer.Option("--io", help="Open inputs and stitch results instead of inferring.")] = False,
 ) -> None:
     """Run a worker."""
-    with _clear_errors():
+    with clear_errors():
         from service import processes
 
         wanted = [lane.strip() for lane in lanes.split(",") if lane.strip()]
@@ -85,7 +82,7 @@ def worker(
 
 def beat() -> None:
     """Run Beat: the ticks that dispatch, rescue and clean."""
-    with _clear_errors():
+    with clear_errors():
         from service import processes
 
         _become(processes.beat())
@@ -93,48 +90,23 @@ def beat() -> None:
 
 def migrate(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Bring the database to the newest revision."""
-    with _clear_errors():
+    with clear_errors():
         from core.settings import settings
         from core.store import migrations
         from core.store.session import Database
 
-        _use_local_service(data_dir)
+        use_local_service(data_dir)
         typer.echo(f"database at revision {migrations.upgrade(Database(settings().database_url))}")
 
 
 def doctor(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Check this machine and this configuration; say what is missing and what to do."""
-    with _clear_errors():
+    with clear_errors():
         from core.errors import Misconfigured
 
         with suppress(Misconfigured):  # nothing runs here: then the doctor says so, beside all else
-            _use_local_service(data_dir)
+            use_local_service(data_dir)
         raise typer.Exit(subprocess.run([sys.executable, "-m", "workers.doctor"], check=False).returncode)
-
-
-@accounts.command("create")
-def create_account(
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
-    tier: Annotated[str, typer.Option(help="free, pro or enterprise.")] = "free",
-    operator: Annotated[bool, typer.Option("--operator", help="May look at the workers.")] = False,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-) -> None:
-    """Create an account and print its key, once."""
-    with _clear_errors():
-        from core.errors import Misconfigured
-        from core.lanes import Tier
-        from core.settings import settings
-        from core.store import accounts as store
-        from core.store.session import Database
-
-        if tier not in list(Tier):
-            raise Misconfigured(f"No tier {tier!r}; there are {', '.join(Tier)}.")
-        _use_local_service(data_dir)
-        with Database(settings().database_url).transaction() as connection:
-            account = store.create(connection, name, Tier(tier), operator=operator)
-            key = store.issue_key(connection, account.id)
-        typer.echo(key)
-        typer.echo(f"This is the only time that the key of {name!r} is shown.", err=True)
 
 
 def _become(command: Command) -> None:
@@ -165,7 +137,7 @@ def _check_settings() -> None:
             raise Misconfigured(f"There is no {kind} model named {model!r}; there are {', '.join(names(kind))}.")
 
 
-def _use_local_service(data_dir: Path) -> None:
+def use_local_service(data_dir: Path) -> None:
     """Where the environment names no servers, use those of a `scribelane up` that runs on the folder."""
     from core.errors import Misconfigured
     from service.cli.up import ENVIRONMENT_FILE
@@ -181,7 +153,7 @@ def _use_local_service(data_dir: Path) -> None:
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
+def clear_errors() -> Iterator[None]:
     """One line instead of a stack trace for what an operator can mend."""
     try:
         yield
