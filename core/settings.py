@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     dispatch_s: float = Field(5, gt=0, description="Beat's dispatch tick")
     rescue_s: float = Field(15, gt=0, description="Beat's rescue tick")
     clean_s: float = Field(60, gt=0, description="Beat's clean-up tick")
+    usage_s: float = Field(600, gt=0, description="Beat's ticks that reconcile usage and close ended months")
     redispatch_s: float = Field(30, gt=0, description="a message not claimed in this time is sent again")
     soft_time_limit_s: int = Field(540, gt=0)
     time_limit_s: int = Field(600, gt=0)

@@ -39,7 +39,10 @@ app = make_celery(
 app.conf.update(
     include=["workers.tasks"],
     beat_schedule=beat.schedule(
-        dispatch_s=_settings.dispatch_s, rescue_s=_settings.rescue_s, clean_s=_settings.clean_s
+        dispatch_s=_settings.dispatch_s,
+        rescue_s=_settings.rescue_s,
+        clean_s=_settings.clean_s,
+        usage_s=_settings.usage_s,
     ),
     beat_schedule_filename="",
 )
