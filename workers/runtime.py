@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 # Inference is worth more than a reconnect: a result waits this long for a database that restarts.
 _patiently = retry(
     retry=retry_if_exception_type((OperationalError, InterfaceError)),
-    wait=wait_exponential_jitter(initial=0.2, max=5),
+    wait=wait_exponential_jitter(multiplier=0.2, max=5),
     stop=stop_after_delay(60),
     reraise=True,
 )

@@ -30,7 +30,7 @@ def test_an_upload_is_accepted_at_once_as_a_job_to_be_polled(
     assert (job["object"], job["kind"], job["status"], job["stage"]) == ("job", kind, "queued", "prepare")
     assert job["progress"] == {"chunks_done": 0, "chunks_total": None, "percent": 0}
     assert job["input"]["name"] == "talk.wav"
-    assert (job["queue_position"], job["eta_s"], job["error"]) == (None, None, None)
+    assert (job["queue_position"], job["eta_s"], job["error"]) == (1, None, None)
     assert [file.read_bytes() for file in stored_files(tmp_path)] == [b"RIFF"]
 
 

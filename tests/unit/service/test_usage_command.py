@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from service.cli import app
 from service.client import Client, Quota
-from tests.unit.service.test_client import as_json, problem, serving
+from tests.unit.service.answering import as_json, problem, serving
 
 AUDIO: dict[str, Any] = {
     "limit": 108_000.0,
