@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from core.store import chunks, completion
+from core.store import admission, chunks, completion
 from core.store.chunks import Orphan
 from core.store.completion import Rescued
 from core.store.session import Database
@@ -22,6 +22,17 @@ def rescue(database: Database, *, max_failures: int, worker_id: str | None = Non
     with database.transaction() as connection:
         orphans = chunks.orphans(connection, worker_id=worker_id)
     return sum(_rescue_one(database, orphan, max_failures) is not Rescued.UNTOUCHED for orphan in orphans)
+
+
+def readmit(database: Database) -> int:
+    """Admit the jobs that wait although their account has room; returns for how many accounts and lanes."""
+    with database.transaction() as connection:
+        found = admission.with_room(connection)
+    for account_id, lane in found:
+        with database.transaction() as connection:
+            admission.admit(connection, account_id, lane)
+        log.info("admitted what was passed over", account=str(account_id), lane=lane)
+    return len(found)
 
 
 def _rescue_one(database: Database, orphan: Orphan, max_failures: int) -> Rescued:

@@ -34,7 +34,7 @@ def _dispatch() -> None:
 @app.task(name=beat.RESCUE)
 def _rescue() -> None:
     own = runtime.current()
-    if rescue.rescue(own.database, max_failures=own.max_failures):
+    if rescue.rescue(own.database, max_failures=own.max_failures) + rescue.readmit(own.database):
         own.bell.ring()
 
 

@@ -20,8 +20,9 @@ _AT_ONCE = 100
 
 _LOCK_ACCOUNT = sa.text("SELECT FROM accounts WHERE id = :account FOR NO KEY UPDATE")
 
-# The oldest first, as many as fit beside those that are worked. Never waits for a row: who holds it is about to cancel
-# that job, and will look for the next one itself.
+# The oldest first, as many as fit beside those that are worked; the limit is the highest that one of them came with, so
+# that an older, lower one holds up nothing. Never waits for a row: whoever holds it may wait for this account. A job
+# that was passed over is admitted with the next end of a job, or by `with_room` and Beat.
 _ADMIT = sa.text("""
 WITH worked AS (
     SELECT count(*) AS n FROM jobs
@@ -30,13 +31,13 @@ WITH worked AS (
     SELECT id, concurrent_jobs FROM jobs
     WHERE account_id = :account AND lane = :lane AND admitted_at IS NULL AND status = 'queued'
     ORDER BY id LIMIT :at_once
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), ranked AS (
-    SELECT id, concurrent_jobs, row_number() OVER (ORDER BY id) AS place FROM held
+    SELECT id, max(concurrent_jobs) OVER () AS at_once, row_number() OVER (ORDER BY id) AS place FROM held
 )
 UPDATE jobs SET admitted_at = now()
 FROM ranked, worked
-WHERE jobs.id = ranked.id AND worked.n + ranked.place <= ranked.concurrent_jobs
+WHERE jobs.id = ranked.id AND worked.n + ranked.place <= ranked.at_once
 RETURNING jobs.id
 """)
 
@@ -49,6 +50,25 @@ def admit(connection: Connection, account_id: UUID, lane: Lane) -> None:
     for job_id in admitted:
         if not _reopen(connection, job_id):
             _begin(connection, job_id, account_id, lane)
+
+
+_WITH_ROOM = sa.text("""
+SELECT account_id, lane
+FROM (
+    SELECT account_id, lane, max(concurrent_jobs) AS at_once FROM jobs
+    WHERE admitted_at IS NULL AND status = 'queued' GROUP BY account_id, lane
+) held
+WHERE at_once > (
+    SELECT count(*) FROM jobs
+    WHERE account_id = held.account_id AND lane = held.lane AND admitted_at IS NOT NULL
+      AND status IN ('queued', 'processing')
+)
+""")
+
+
+def with_room(connection: Connection) -> list[tuple[UUID, Lane]]:
+    """The accounts and lanes in which a job waits although there is room: it was passed over while it was locked."""
+    return [(row.account_id, Lane(row.lane)) for row in connection.execute(_WITH_ROOM)]
 
 
 def _begin(connection: Connection, job_id: UUID, account_id: UUID, lane: Lane) -> None:

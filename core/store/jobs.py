@@ -208,7 +208,9 @@ def retry(connection: Connection, job_id: UUID, account_id: UUID, tiers: Tiers) 
         **dict.fromkeys(("started_at", "finished_at", "admitted_at")),
         **dict.fromkeys(("error_code", "error_message", "error_retryable", "error_stage")),
     }
-    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(status=JobStatus.QUEUED, **anew))
+    kept = sa.func.greatest(jobs.c.expires_at, sa.func.now() + (jobs.c.expires_at - jobs.c.created_at))
+    again = sa.update(jobs).where(jobs.c.id == job_id)
+    connection.execute(again.values(status=JobStatus.QUEUED, expires_at=kept, **anew))
     admit(connection, account_id, job.lane)
     return get(connection, job_id, account_id)
 
@@ -225,17 +227,24 @@ def end_chunks(connection: Connection, job_id: UUID) -> None:
 def delete(connection: Connection, job_id: UUID, account_id: UUID) -> None:
     """Erase a job with its chunks, text and vectors. A worker that holds one of its chunks loses it."""
     get(connection, job_id, account_id)
-    lock(connection, job_id)
+    job = lock(connection, job_id)
     usage.refund(connection, job_id)  # nothing, unless it was tried again after it had ended
     connection.execute(sa.delete(jobs).where(jobs.c.id == job_id))
+    if job is not None:
+        admit(connection, account_id, job.lane)
 
 
 def _eta_s() -> sa.Label[Any]:
-    """Seconds left, from the pace of this job's own current stage; NULL until one of its chunks is done."""
-    done = sa.func.count().filter(chunks.c.status == ChunkStatus.DONE)
-    elapsed = sa.func.extract("epoch", sa.func.now() - sa.func.min(chunks.c.started_at))
+    """Seconds left, from the pace of this job's current stage since it began; NULL until one of its chunks is done.
+
+    A job that is tried again begins anew: what was done before says nothing of the pace.
+    """
+    begun = chunks.c.started_at >= jobs.c.started_at
+    done = sa.func.count().filter(chunks.c.status == ChunkStatus.DONE, begun)
+    left = sa.func.count().filter(chunks.c.status != ChunkStatus.DONE)
+    elapsed = sa.func.extract("epoch", sa.func.now() - sa.func.min(chunks.c.started_at).filter(begun))
     pace = (
-        sa.select(elapsed / sa.func.nullif(done, 0) * (sa.func.count() - done))
+        sa.select(elapsed / sa.func.nullif(done, 0) * left)
         .where(chunks.c.job_id == jobs.c.id, chunks.c.stage == jobs.c.stage)
         .scalar_subquery()
     )

@@ -18,6 +18,9 @@ _WEIGHT = 0.2
 _FORGOTTEN_S = 86400
 """A device that has measured nothing for so long decides nothing any more; it may be gone."""
 
+_SILENT_S = 60
+"""A worker that was not heard of for so long works nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -48,11 +51,23 @@ def keep(connection: Connection, model: str | None, lane: Lane, measured: Measur
 _SLOWEST = sa.text("""
 SELECT min(speed) FROM speeds
 WHERE model = :model AND lane = :lane AND measured_at > now() - make_interval(secs => :forgotten_s)
+  AND NOT EXISTS (
+      SELECT FROM workers w
+      WHERE :lane = ANY (w.lanes) AND w.last_seen > now() - make_interval(secs => :silent_s)
+        AND NOT EXISTS (
+            SELECT FROM speeds s
+            WHERE s.model = :model AND s.lane = :lane AND s.device = concat(w.host, '/', w.device)
+              AND s.measured_at > now() - make_interval(secs => :forgotten_s)
+        )
+  )
 """)
 
 
 def slowest(connection: Connection, model: str | None, lane: Lane) -> float | None:
-    """× real time of the slowest device that works this lane with this model; None until one is measured."""
-    values = {"model": model or "", "lane": lane, "forgotten_s": _FORGOTTEN_S}
+    """× real time of the slowest device that works this lane with this model; None until each one is measured.
+
+    A device that joins has to measure first: cut for a fast one, a chunk could be more than it can ever finish.
+    """
+    values = {"model": model or "", "lane": lane, "forgotten_s": _FORGOTTEN_S, "silent_s": _SILENT_S}
     speed: float | None = connection.scalar(_SLOWEST, values)
     return speed

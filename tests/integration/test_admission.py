@@ -13,6 +13,7 @@ from core.store import completion, jobs
 from core.store.accounts import Account
 from core.store.session import Database
 from tests.integration import work
+from workers.rescue import readmit
 
 
 def admitted(database: Database) -> list[UUID]:
@@ -93,3 +94,37 @@ def test_many_submits_and_ends_at_once_never_exceed_the_limit_and_leave_no_room_
 def cancel(database: Database, job_id: UUID, account: Account) -> None:
     with database.transaction() as connection:
         jobs.cancel(connection, job_id, account.id)
+
+
+def test_a_job_that_was_passed_over_while_it_was_locked_is_admitted_by_the_rescuer(
+    database: Database, account: Account
+) -> None:
+    first = work.submit(database, account, JobKind.DOCUMENT, concurrent_jobs=1)
+    second = work.submit(database, account, JobKind.DOCUMENT, concurrent_jobs=1)
+    with database.transaction() as connection:
+        jobs.lock(connection, second)
+        work.finish(database, first)
+    assert second not in admitted(database)
+
+    assert readmit(database) == 1
+
+    assert second in admitted(database)
+    assert readmit(database) == 0
+
+
+def test_erasing_a_job_that_was_tried_again_meanwhile_makes_room(database: Database, account: Account) -> None:
+    first = work.submit(database, account, JobKind.DOCUMENT, concurrent_jobs=1)
+    second = work.submit(database, account, JobKind.DOCUMENT, concurrent_jobs=1)
+    with database.transaction() as connection:
+        jobs.delete(connection, first, account.id)  # as the second step of an erasure, without the first
+
+    assert second in admitted(database)
+
+
+def test_an_older_lower_limit_holds_up_no_newer_job(database: Database, account: Account) -> None:
+    for _ in range(6):
+        work.submit(database, account, JobKind.DOCUMENT, concurrent_jobs=2)
+    newer = [work.submit(database, account, JobKind.DOCUMENT, concurrent_jobs=10) for _ in range(4)]
+
+    assert set(newer) <= set(admitted(database))
+    assert len(admitted(database)) == 10

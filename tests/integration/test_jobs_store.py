@@ -187,6 +187,7 @@ def test_the_time_left_is_unknown_until_a_chunk_of_the_stage_is_done(database: D
     claimed = work.claim_one(database, job_id)
     assert work.job(database, job_id).eta_s is None
 
+    work.execute(database, "UPDATE jobs SET started_at = now() - interval '10 seconds'")
     work.execute(database, "UPDATE chunks SET started_at = now() - interval '10 seconds' WHERE stage = 'transcribe'")
     work.complete(database, claimed)
 

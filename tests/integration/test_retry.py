@@ -120,3 +120,17 @@ def test_retrying_over_http_answers_the_job_and_refuses_what_has_not_failed(
     assert [answer.status_code for answer in answers] == [202, 409]
     assert (answers[0].json()["status"], answers[0].json()["error"]) == ("queued", None)
     assert answers[1].json()["code"] == "conflict"
+
+
+def test_what_was_done_before_a_failure_says_nothing_of_the_time_left(database: Database, account: Account) -> None:
+    job_id, _ = failed_in_the_middle(database, account)
+    work.execute(database, "UPDATE chunks SET started_at = now() - interval '1 day' WHERE status = 'done'")
+    retry(database, job_id, account)
+    claimed = work.claim_one(database, job_id)
+    assert work.job(database, job_id).eta_s is None
+
+    work.complete(database, claimed)
+
+    eta_s = work.job(database, job_id).eta_s
+    assert eta_s is not None
+    assert eta_s < 3600

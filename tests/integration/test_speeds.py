@@ -69,3 +69,15 @@ def test_a_chunk_that_took_no_time_measures_nothing(database: Database, infer_s:
 @pytest.mark.parametrize(("speed", "expected_s"), [(0.5, SHORTEST_CHUNK_S), (8, 80), (300, LONGEST_CHUNK_S)])
 def test_a_chunk_takes_about_the_target_within_its_bounds(speed: float, expected_s: float) -> None:
     assert chunk_audio_s(speed, target_s=10) == expected_s
+
+
+def test_a_worker_that_has_measured_nothing_yet_may_be_slower_than_all(database: Database) -> None:
+    keep(database, 60, "host/cpu")
+    work.report_worker(database, "express")
+    assert slowest(database) == pytest.approx(60)
+
+    work.execute(
+        database,
+        "INSERT INTO workers (id, host, pid, device, lanes, models) VALUES ('n', 'new', 1, 'cpu', '{express}', '{}')",
+    )
+    assert slowest(database) is None
