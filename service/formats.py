@@ -11,6 +11,7 @@ from typing import Any
 from core.errors import InvalidRequest
 from core.job import JobKind, JobStatus
 from core.passages import Passage
+from core.store.estimates import Estimate
 from core.store.jobs import Job
 from core.store.passages import Hit, StoredPassage
 from core.transcript import TranscriptSegment, plain_text
@@ -30,8 +31,8 @@ from service.schemas import (
 )
 
 
-def job_out(job: Job, base_url: str) -> JobOut:
-    """A job for its owner; `base_url` ends with a slash."""
+def job_out(job: Job, estimate: Estimate, base_url: str) -> JobOut:
+    """A job for its owner, with what may be expected of it; `base_url` ends with a slash."""
     url = f"{base_url}v1/jobs/{job.id}"
     urls = {"self": url, "cancel": f"{url}/cancel", "retry": f"{url}/retry", "passages": f"{url}/passages"}
     if job.kind is JobKind.TRANSCRIPTION:
@@ -45,8 +46,8 @@ def job_out(job: Job, base_url: str) -> JobOut:
         tier=job.tier,
         status_url=url,
         progress=ProgressOut(chunks_done=job.chunks_done, chunks_total=job.chunks_total, percent=percent(job)),
-        queue_position=job.queue_position,
-        eta_s=None if job.eta_s is None else round(job.eta_s, 1),
+        queue_position=estimate.queue_position,
+        eta_s=None if estimate.eta_s is None else round(estimate.eta_s, 1),
         input=InputOut(
             type=job.input.type,
             name=job.input.name,

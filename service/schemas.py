@@ -112,8 +112,10 @@ class JobOut(BaseModel):
     tier: Tier
     status_url: str
     progress: ProgressOut
-    queue_position: int | None = Field(description="Of a job that waits to begin: its place in its lane, from 1.")
-    eta_s: float | None = Field(description="Seconds left; null until measured.")
+    queue_position: int | None = Field(
+        description="Of a job that waits to begin: about its place in its lane, from 1; null if far away."
+    )
+    eta_s: float | None = Field(description="Seconds left of the present stage; null until measured.")
     input: InputOut
     options: dict[str, Any]
     metadata: dict[str, Any]

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.engine import Connection
 
 from core.errors import Forbidden, InvalidRequest, UnknownModel
 from core.job import JobKind
 from core.lanes import Lane, Tier
 from core.quota import unit_of
-from core.store import idempotency, jobs, usage
+from core.store import estimates, idempotency, jobs, usage
 from core.store.accounts import Account
+from core.store.estimates import UNKNOWN
 from core.store.idempotency import Answer, Earlier, Outcome
 from core.store.jobs import JobInput, NewJob
 from core.tiers import Plan
@@ -96,7 +99,7 @@ def accept(submission: Submission, kind: JobKind, form: TranscriptionForm | Docu
     with service.database.transaction() as connection:
         usage.check_left(connection, new.account_id, unit_of(kind), service.tiers)
         jobs.insert(connection, new)
-        answer = _accepted(jobs.get(connection, new.id), submission.base_url)
+        answer = _accepted(connection, new.id, submission.base_url)
         if upload.once is not None:
             idempotency.complete(connection, upload.once, Outcome(new.id, upload.fingerprint, answer))
         upload.offer()  # last before the commit, whose answer may be lost although it went through
@@ -121,9 +124,10 @@ def _new_job(submission: Submission, kind: JobKind, form: TranscriptionForm | Do
     )
 
 
-def _accepted(job: jobs.Job, base_url: str) -> Answer:
+def _accepted(connection: Connection, job_id: UUID, base_url: str) -> Answer:
     """The job, and where to ask about it; as bytes, because they may be sent again tomorrow."""
-    shown = job_out(job, base_url)
+    job = jobs.get(connection, job_id)
+    shown = job_out(job, estimates.of(connection, [job]).get(job_id, UNKNOWN), base_url)
     return Answer(202, shown.status_url, shown.model_dump_json().encode())
 
 

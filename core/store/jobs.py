@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,6 @@ from core.options import DocumentOptions, JobOptions, options_of
 from core.quota import cost_of
 from core.store import usage
 from core.store.admission import admit
-from core.store.positions import queue_positions
 from core.store.tables import chunks, jobs
 from core.tiers import Tiers
 
@@ -86,8 +85,6 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime
-    eta_s: float | None = None
-    queue_position: int | None = None
 
     @property
     def index(self) -> bool:
@@ -122,13 +119,13 @@ def insert(connection: Connection, new: NewJob) -> None:
 
 def get(connection: Connection, job_id: UUID, account_id: UUID | None = None) -> Job:
     """One job; of the given account, if one is given. Raises `NotFound`."""
-    query = sa.select(jobs, _eta_s()).where(jobs.c.id == job_id)
+    query = sa.select(jobs).where(jobs.c.id == job_id)
     if account_id is not None:
         query = query.where(jobs.c.account_id == account_id)
     row = connection.execute(query).one_or_none()
     if row is None:
         raise NotFound(f"There is no job {job_id} in this account.")
-    return _with_positions(connection, [_job(row)])[0]
+    return _job(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +140,7 @@ class JobFilter:
 
 def list_of(connection: Connection, account_id: UUID, wanted: JobFilter) -> list[Job]:
     """Jobs of an account, the newest first."""
-    query = sa.select(jobs, _eta_s()).where(jobs.c.account_id == account_id)
+    query = sa.select(jobs).where(jobs.c.account_id == account_id)
     if wanted.status is not None:
         query = query.where(jobs.c.status == wanted.status)
     if wanted.kind is not None:
@@ -151,14 +148,7 @@ def list_of(connection: Connection, account_id: UUID, wanted: JobFilter) -> list
     if wanted.before is not None:
         query = query.where(sa.tuple_(jobs.c.created_at, jobs.c.id) < sa.tuple_(*wanted.before))
     query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(wanted.limit)
-    return _with_positions(connection, [_job(row) for row in connection.execute(query)])
-
-
-def _with_positions(connection: Connection, found: list[Job]) -> list[Job]:
-    """The jobs, those that wait with their place in the queue."""
-    waiting = [job.id for job in found if job.status is JobStatus.QUEUED]
-    positions = queue_positions(connection, waiting) if waiting else {}
-    return [replace(job, queue_position=positions.get(job.id)) for job in found]
+    return [_job(row) for row in connection.execute(query)]
 
 
 def lock(connection: Connection, job_id: UUID) -> Job | None:
@@ -234,28 +224,10 @@ def delete(connection: Connection, job_id: UUID, account_id: UUID) -> None:
         admit(connection, account_id, job.lane)
 
 
-def _eta_s() -> sa.Label[Any]:
-    """Seconds left, from the pace of this job's current stage since it began; NULL until one of its chunks is done.
-
-    A job that is tried again begins anew: what was done before says nothing of the pace.
-    """
-    begun = chunks.c.started_at >= jobs.c.started_at
-    done = sa.func.count().filter(chunks.c.status == ChunkStatus.DONE, begun)
-    left = sa.func.count().filter(chunks.c.status != ChunkStatus.DONE)
-    elapsed = sa.func.extract("epoch", sa.func.now() - sa.func.min(chunks.c.started_at).filter(begun))
-    pace = (
-        sa.select(elapsed / sa.func.nullif(done, 0) * left)
-        .where(chunks.c.job_id == jobs.c.id, chunks.c.stage == jobs.c.stage)
-        .scalar_subquery()
-    )
-    return sa.case((jobs.c.status == JobStatus.PROCESSING, pace), else_=None).label("eta_s")
-
-
 def _job(row: Row[Any]) -> Job:
     failure = None
     if row.error_code is not None:
         failure = JobFailure(row.error_code, row.error_message, row.error_retryable, Stage(row.error_stage))
-    eta_s = getattr(row, "eta_s", None)
     return Job(
         id=row.id,
         account_id=row.account_id,
@@ -278,5 +250,4 @@ def _job(row: Row[Any]) -> Job:
         started_at=row.started_at,
         finished_at=row.finished_at,
         expires_at=row.expires_at,
-        eta_s=None if eta_s is None else float(eta_s),
     )

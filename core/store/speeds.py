@@ -1,6 +1,7 @@
-"""How fast recordings are transcribed, as measured chunk by chunk; it decides how long the next chunks are.
+"""How fast recordings are transcribed, as measured chunk by chunk.
 
-`transcribe` measures each chunk, `workers.runtime` keeps the figure here, and `prepare` asks before it cuts.
+`transcribe` measures each chunk, `workers.runtime` keeps the figure here, `prepare` asks before it cuts, and
+`core.store.estimates` says from it how long a job will take.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from core.lanes import Lane
 _WEIGHT = 0.2
 """Of the newest chunk in the average: after ten chunks nine tenths of it are no older than they."""
 
-_FORGOTTEN_S = 86400
+FORGOTTEN_S = 86400
 """A device that has measured nothing for so long decides nothing any more; it may be gone."""
 
-_SILENT_S = 60
+SILENT_S = 60
 """A worker that was not heard of for so long works nothing."""
 
 
@@ -29,6 +30,11 @@ class Measured:
     device: str
     speech_s: float
     infer_s: float
+
+
+def model_key(model: str | None) -> str:
+    """The model as it is kept here; a job that names none is worked with the service's default."""
+    return model or ""
 
 
 _KEEP = sa.text("""
@@ -44,7 +50,7 @@ def keep(connection: Connection, model: str | None, lane: Lane, measured: Measur
         return
     speed = measured.speech_s / measured.infer_s
     connection.execute(
-        _KEEP, {"model": model or "", "device": measured.device, "lane": lane, "speed": speed, "weight": _WEIGHT}
+        _KEEP, {"model": model_key(model), "device": measured.device, "lane": lane, "speed": speed, "weight": _WEIGHT}
     )
 
 
@@ -68,6 +74,6 @@ def slowest(connection: Connection, model: str | None, lane: Lane) -> float | No
 
     A device that joins has to measure first: cut for a fast one, a chunk could be more than it can ever finish.
     """
-    values = {"model": model or "", "lane": lane, "forgotten_s": _FORGOTTEN_S, "silent_s": _SILENT_S}
+    values = {"model": model_key(model), "lane": lane, "forgotten_s": FORGOTTEN_S, "silent_s": SILENT_S}
     speed: float | None = connection.scalar(_SLOWEST, values)
     return speed

@@ -27,7 +27,7 @@ IN_FLIGHT_PER_WORKER = 2
 _MOVED_AT_ONCE = 100
 """Chunks that a round moves up from one queue: a flood that grew old together does not hold up a round."""
 
-_NOBODY, _EVERYBODY = UUID(int=0), UUID(int=2**128 - 1)
+NOBODY, EVERYBODY = UUID(int=0), UUID(int=2**128 - 1)
 """Below and above every id."""
 
 
@@ -248,8 +248,8 @@ def picking_values(promises: Promises) -> Mapping[str, object]:
         "per_worker": IN_FLIGHT_PER_WORKER,
         "redispatch_s": promises.redispatch_s,
         "worker_silence_s": promises.worker_silence_s,
-        "nobody": _NOBODY,
-        "everybody": _EVERYBODY,
+        "nobody": NOBODY,
+        "everybody": EVERYBODY,
     }
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
+from sqlalchemy.engine import Connection
 
 from core import errors
 from core.erasure import erase_job
 from core.errors import InvalidRequest, NotFound
 from core.job import JobKind, JobStatus
-from core.store import jobs, passages
-from core.store.jobs import JobFilter
+from core.store import estimates, jobs, passages
+from core.store.estimates import UNKNOWN
+from core.store.jobs import Job, JobFilter
 from core.transcript import plain_text, spoken_language
 from service.deps import AccountDep, ServiceDep
 from service.formats import from_cursor, job_out, passage_out, to_cursor, transcript_out
@@ -41,9 +44,15 @@ def list_jobs(
     wanted = JobFilter(status, kind, _job_place(cursor), limit + 1)
     with service.database.transaction() as connection:
         found = jobs.list_of(connection, account.id, wanted)
-    page = found[:limit]
+        page = found[:limit]
+        data = _shown(connection, page, request)
     more = to_cursor(page[-1].created_at.isoformat(), page[-1].id) if len(found) > limit else None
-    return JobList(data=[job_out(job, str(request.base_url)) for job in page], next_cursor=more)
+    return JobList(data=data, next_cursor=more)
+
+
+def _shown(connection: Connection, found: Sequence[Job], request: Request) -> list[JobOut]:
+    known = estimates.of(connection, found)
+    return [job_out(job, known.get(job.id, UNKNOWN), str(request.base_url)) for job in found]
 
 
 def _job_place(cursor: str | None) -> tuple[datetime, UUID] | None:
@@ -60,7 +69,7 @@ def _job_place(cursor: str | None) -> tuple[datetime, UUID] | None:
 def get_job(request: Request, service: ServiceDep, account: AccountDep, job_id: UUID) -> JobOut:
     """The status of a job, for polling."""
     with service.database.transaction() as connection:
-        return job_out(jobs.get(connection, job_id, account.id), str(request.base_url))
+        return _shown(connection, [jobs.get(connection, job_id, account.id)], request)[0]
 
 
 @router.post("/{job_id}/cancel", responses={**_NOT_FOUND, **responses(errors.Conflict)})
@@ -69,16 +78,16 @@ def cancel_job(request: Request, service: ServiceDep, account: AccountDep, job_i
     with service.database.transaction() as connection:
         job = jobs.cancel(connection, job_id, account.id)
     service.bell.ring()
-    return job_out(job, str(request.base_url))
+    return job_out(job, UNKNOWN, str(request.base_url))
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=_RETRY_ERRORS)
 def retry_job(request: Request, service: ServiceDep, account: AccountDep, job_id: UUID) -> JobOut:
     """Try a failed job again: only what failed or was cancelled with it is worked, what was done stays."""
     with service.database.transaction() as connection:
-        job = jobs.retry(connection, job_id, account.id, service.tiers)
+        [shown] = _shown(connection, [jobs.retry(connection, job_id, account.id, service.tiers)], request)
     service.bell.ring()
-    return job_out(job, str(request.base_url))
+    return shown
 
 
 @router.delete("/{job_id}", status_code=204, responses=_NOT_FOUND)

@@ -178,25 +178,3 @@ def test_no_more_expired_jobs_are_named_than_asked_for(database: Database, accou
     work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second'")
 
     assert len(expired(database, limit=2)) == 2
-
-
-def test_the_time_left_is_unknown_until_a_chunk_of_the_stage_is_done(database: Database, account: Account) -> None:
-    job_id = work.submit(database, account)
-    assert work.job(database, job_id).eta_s is None
-    work.prepare(database, job_id, 4)
-    claimed = work.claim_one(database, job_id)
-    assert work.job(database, job_id).eta_s is None
-
-    work.execute(database, "UPDATE jobs SET started_at = now() - interval '10 seconds'")
-    work.execute(database, "UPDATE chunks SET started_at = now() - interval '10 seconds' WHERE stage = 'transcribe'")
-    work.complete(database, claimed)
-
-    eta_s = work.job(database, job_id).eta_s
-    assert eta_s is not None
-    assert eta_s >= 30  # one of four took at least ten seconds
-
-
-def test_a_job_that_has_ended_has_no_time_left(database: Database, account: Account) -> None:
-    job_id = work.submit(database, account)
-
-    assert work.finish(database, job_id, n_chunks=3).eta_s is None

@@ -127,10 +127,10 @@ def test_what_was_done_before_a_failure_says_nothing_of_the_time_left(database: 
     work.execute(database, "UPDATE chunks SET started_at = now() - interval '1 day' WHERE status = 'done'")
     retry(database, job_id, account)
     claimed = work.claim_one(database, job_id)
-    assert work.job(database, job_id).eta_s is None
+    assert work.estimate(database, job_id).eta_s is None
 
     work.complete(database, claimed)
 
-    eta_s = work.job(database, job_id).eta_s
+    eta_s = work.estimate(database, job_id).eta_s
     assert eta_s is not None
     assert eta_s < 3600

@@ -21,9 +21,10 @@ from core.lanes import Lane, Tier
 from core.options import DocumentOptions, TranscriptionOptions
 from core.passages import Passage
 from core.plan import AudioChunk, Clip
-from core.store import accounts, chunks, completion, jobs, workers
+from core.store import accounts, chunks, completion, estimates, jobs, workers
 from core.store.accounts import Account
 from core.store.chunks import Claim
+from core.store.estimates import Estimate
 from core.store.jobs import Job, JobInput, NewJob
 from core.store.results import Assembled, Embedded, Prepared, Result, Transcribed
 from core.store.session import Database
@@ -69,6 +70,11 @@ def submit(
 def job(database: Database, job_id: UUID) -> Job:
     with database.transaction() as connection:
         return jobs.get(connection, job_id)
+
+
+def estimate(database: Database, job_id: UUID) -> Estimate:
+    with database.transaction() as connection:
+        return estimates.of(connection, [jobs.get(connection, job_id)]).get(job_id, estimates.UNKNOWN)
 
 
 def chunk_rows(database: Database, job_id: UUID, stage: Stage | None = None) -> Sequence[Row[Any]]:

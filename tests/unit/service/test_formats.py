@@ -17,6 +17,7 @@ from core.job import JobKind, JobStatus, Stage
 from core.lanes import Lane, Tier
 from core.options import TranscriptionOptions
 from core.passages import Passage
+from core.store.estimates import UNKNOWN, Estimate
 from core.store.jobs import Job, JobFailure, JobInput
 from core.store.passages import StoredPassage
 from core.transcript import TranscriptSegment
@@ -120,19 +121,19 @@ def test_percent_never_says_100_before_the_job_is_completed(done: int, total: in
 
 
 def test_a_job_says_where_to_ask_about_it() -> None:
-    shown = job_out(JOB, "http://host/")
+    shown = job_out(JOB, UNKNOWN, "http://host/")
 
     assert shown.status_url == "http://host/v1/jobs/00000000-0000-0000-0000-000000000007"
     assert shown.urls["transcript"] == f"{shown.status_url}/transcript"
 
 
 def test_a_document_has_no_transcript_to_ask_for() -> None:
-    assert "transcript" not in job_out(replace(JOB, kind=JobKind.DOCUMENT), "http://host/").urls
+    assert "transcript" not in job_out(replace(JOB, kind=JobKind.DOCUMENT), UNKNOWN, "http://host/").urls
 
 
 def test_a_failed_job_says_what_where_and_whether_to_try_again() -> None:
     failure = JobFailure("timeout", "Too slow.", False, Stage.TRANSCRIBE)
-    shown = job_out(replace(JOB, status=JobStatus.FAILED, error=failure), "http://host/").error
+    shown = job_out(replace(JOB, status=JobStatus.FAILED, error=failure), UNKNOWN, "http://host/").error
 
     assert shown is not None
     assert shown.model_dump(mode="json") == {
@@ -144,9 +145,11 @@ def test_a_failed_job_says_what_where_and_whether_to_try_again() -> None:
 
 
 def test_time_and_place_left_are_null_until_measured() -> None:
-    shown = job_out(JOB, "http://host/")
+    shown = job_out(JOB, UNKNOWN, "http://host/")
 
     assert (shown.eta_s, shown.queue_position) == (None, None)
+    shown = job_out(JOB, Estimate(7, 12.34), "http://host/")
+    assert (shown.eta_s, shown.queue_position) == (12.3, 7)
 
 
 @pytest.mark.parametrize("status", JobStatus)
