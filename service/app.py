@@ -23,7 +23,7 @@ from service import problems
 from service.body_limit import BodyLimit
 from service.deps import Service
 from service.rates import RateHeaders, Rates
-from service.routes import documents, health, jobs, metrics, search, transcriptions, usage, workers
+from service.routes import batches, documents, health, jobs, metrics, search, transcriptions, usage, workers
 
 _DATABASE_CONNECTIONS = 10
 
@@ -40,10 +40,10 @@ def create_app(own: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = _open(own)
-    app.add_middleware(BodyLimit, streamed_paths=("/v1/transcriptions", "/v1/documents"))
+    app.add_middleware(BodyLimit, streamed_paths=("/v1/transcriptions", "/v1/documents", "/v1/batches"))
     app.add_middleware(RateHeaders)
     problems.install(app)
-    for module in (transcriptions, documents, jobs, search, usage, workers, health, metrics):
+    for module in (transcriptions, documents, batches, jobs, search, usage, workers, health, metrics):
         app.include_router(module.router)
     return app
 

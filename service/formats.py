@@ -11,11 +11,15 @@ from typing import Any
 from core.errors import InvalidRequest
 from core.job import JobKind, JobStatus
 from core.passages import Passage
+from core.store.batches import Batch, Refused
 from core.store.estimates import Estimate
 from core.store.jobs import Job
 from core.store.passages import Hit, StoredPassage
 from core.transcript import TranscriptSegment, plain_text
 from service.schemas import (
+    BatchErrorOut,
+    BatchItemOut,
+    BatchOut,
     CitationOut,
     ErrorOut,
     HitOut,
@@ -23,6 +27,7 @@ from service.schemas import (
     JobOut,
     PassageOut,
     ProgressOut,
+    RequestCounts,
     SegmentOut,
     TranscriptOut,
     UsageOut,
@@ -39,6 +44,7 @@ def job_out(job: Job, estimate: Estimate, base_url: str) -> JobOut:
         urls["transcript"] = f"{url}/transcript"
     return JobOut(
         id=job.id,
+        batch_id=job.batch_id,
         kind=job.kind,
         status=job.status,
         stage=job.stage,
@@ -65,6 +71,45 @@ def job_out(job: Job, estimate: Estimate, base_url: str) -> JobOut:
         finished_at=job.finished_at,
         expires_at=job.expires_at,
         urls=urls,
+    )
+
+
+def batch_out(batch: Batch, base_url: str) -> BatchOut:
+    """A batch for its owner; `base_url` ends with a slash."""
+    url = f"{base_url}v1/batches/{batch.id}"
+    items = [*(_refused_out(one) for one in batch.refused), *(_item_out(job, base_url) for job in batch.jobs)]
+    return BatchOut(
+        id=batch.id,
+        status=batch.status,
+        lane=batch.lane,
+        status_url=url,
+        request_counts=RequestCounts(
+            total=batch.total,
+            refused=len(batch.refused),
+            erased=batch.erased,
+            **{status.value: batch.counts[status] for status in JobStatus},
+        ),
+        items=sorted(items, key=lambda item: item.index),
+        created_at=batch.created_at,
+        cancelled_at=batch.cancelled_at,
+        expires_at=batch.expires_at,
+        urls={"self": url, "cancel": f"{url}/cancel"},
+    )
+
+
+def _refused_out(item: Refused) -> BatchItemOut:
+    error = BatchErrorOut(code=item.code, message=item.message)
+    return BatchItemOut(index=item.index, file=item.name, status="refused", job_id=None, status_url=None, error=error)
+
+
+def _item_out(job: Job, base_url: str) -> BatchItemOut:
+    return BatchItemOut(
+        index=job.batch_index or 0,
+        file=job.input.name,
+        status=job.status,
+        job_id=job.id,
+        status_url=f"{base_url}v1/jobs/{job.id}",
+        error=None if job.error is None else BatchErrorOut(code=job.error.code, message=job.error.message),
     )
 
 

@@ -94,22 +94,24 @@ async def holding(database: Database, begun: Begun, pieces: AsyncIterator[bytes]
 
 
 class Fingerprint:
-    """What a submit asks, in 32 bytes: SHA-256 over the route, the file's name, the options and the file's content.
+    """What a submit asks, in 32 bytes: SHA-256 over the route, the options, and each file's name and content.
 
     The order of the form's fields does not matter, and neither does the boundary between them.
     """
 
     def __init__(self, route: str) -> None:
         self._route = route
-        self._content = hashlib.sha256()
+        self._files: list[tuple[str, str]] = []
 
-    async def over(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The pieces of the file's content, taken in on their way."""
+    async def over(self, name: str, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The pieces of the next file's content, taken in on their way."""
+        content = hashlib.sha256()
         async for piece in pieces:
-            self._content.update(piece)
+            content.update(piece)
             yield piece
+        self._files.append((name, content.hexdigest()))
 
-    def digest(self, file_name: str, fields: Mapping[str, str]) -> bytes:
+    def digest(self, fields: Mapping[str, str]) -> bytes:
         """The fingerprint, once the whole body was read."""
-        asked = [self._route, file_name, sorted(fields.items()), self._content.hexdigest()]
+        asked = [self._route, sorted(fields.items()), self._files]
         return hashlib.sha256(json.dumps(asked).encode()).digest()

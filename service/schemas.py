@@ -1,61 +1,15 @@
-"""The JSON of the API: what it takes and what it answers. Times are seconds, dates carry their zone."""
+"""The JSON that the API answers. Times are seconds, dates carry their zone. `service.forms` is what it takes."""
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field
 
 from core.job import JobKind, JobStatus, Stage
 from core.lanes import Lane, Tier
-from core.options import DocumentOptions, Text, TranscriptionOptions, storable
-
-_METADATA_BYTES = 16 * 1024
-
-
-def _parsed_metadata(value: Any) -> Any:
-    """A form carries metadata as a JSON string."""
-    if isinstance(value, str):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise ValueError("metadata must be a JSON object") from error
-    return value
-
-
-Metadata = Annotated[dict[str, Any], BeforeValidator(_parsed_metadata)]
-
-
-class _Submission(BaseModel):
-    lane: Lane | None = Field(None, description="A less urgent lane than the account's own.")
-    metadata: Metadata = Field(default_factory=dict, description="Anything of yours; a JSON object.")
-
-    @field_validator("metadata")
-    @classmethod
-    def _small(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if len(json.dumps(value)) > _METADATA_BYTES:
-            raise ValueError(f"metadata may take {_METADATA_BYTES} bytes")
-        storable(value)
-        return value
-
-
-class TranscriptionForm(_Submission, TranscriptionOptions):
-    """A recording to be transcribed."""
-
-    def options(self) -> TranscriptionOptions:
-        """What is kept with the job."""
-        return TranscriptionOptions(**self.model_dump(include=set(TranscriptionOptions.model_fields)))
-
-
-class DocumentForm(_Submission, DocumentOptions):
-    """A PDF to be embedded."""
-
-    def options(self) -> DocumentOptions:
-        """What is kept with the job."""
-        return DocumentOptions(**self.model_dump(include=set(DocumentOptions.model_fields)))
 
 
 class ProgressOut(BaseModel):
@@ -105,6 +59,7 @@ class JobOut(BaseModel):
 
     id: UUID
     object: Literal["job"] = "job"
+    batch_id: UUID | None = Field(description="Of the batch that it was submitted with.")
     kind: JobKind
     status: JobStatus
     stage: Stage
@@ -134,6 +89,53 @@ class JobList(BaseModel):
 
     data: list[JobOut]
     next_cursor: str | None
+
+
+class BatchErrorOut(BaseModel):
+    """Why an item was refused, or its job failed."""
+
+    code: str
+    message: str
+
+
+class BatchItemOut(BaseModel):
+    """An item of a batch. `refused`: no job was made of it."""
+
+    index: int = Field(description="Its place among the items that were sent, from 0.")
+    file: str
+    status: JobStatus | Literal["refused"]
+    job_id: UUID | None
+    status_url: str | None
+    error: BatchErrorOut | None
+
+
+class RequestCounts(BaseModel):
+    """How many items stand how; all but `total` add up to it."""
+
+    total: int
+    refused: int = Field(description="Of which no job was made.")
+    queued: int
+    processing: int
+    completed: int
+    failed: int
+    cancelled: int
+    erased: int = Field(description="Whose jobs were deleted, or had expired.")
+
+
+class BatchOut(BaseModel):
+    """A batch as it stands. It is `completed` when all its jobs have ended and something came of it."""
+
+    id: UUID
+    object: Literal["batch"] = "batch"
+    status: JobStatus
+    lane: Lane
+    status_url: str
+    request_counts: RequestCounts
+    items: list[BatchItemOut] = Field(description="In the order in which they were sent, without those erased.")
+    created_at: datetime
+    cancelled_at: datetime | None
+    expires_at: datetime
+    urls: dict[str, str]
 
 
 class WordOut(BaseModel):
@@ -192,25 +194,6 @@ class PassageList(BaseModel):
 
     data: list[PassageOut]
     next_cursor: str | None
-
-
-class SearchIn(BaseModel):
-    """A search over one's own transcripts and documents together."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    query: Text = Field(min_length=1, max_length=2000)
-    mode: Literal["semantic"] = "semantic"
-    limit: int = Field(10, ge=1, le=100)
-    kind: JobKind | None = None
-    job_ids: list[UUID] | None = Field(None, max_length=1000)
-
-    @field_validator("query")
-    @classmethod
-    def _not_blank(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("the query is empty")
-        return value
 
 
 class HitOut(BaseModel):

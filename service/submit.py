@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy.engine import Connection
 
 from core.errors import Forbidden, InvalidRequest, UnknownModel
@@ -25,27 +25,60 @@ from core.tiers import Plan
 from models.registry import ModelKind, find, names
 from service.deps import AccountDep, Service, ServiceDep
 from service.formats import job_out
-from service.schemas import DocumentForm, TranscriptionForm
-from service.upload import Upload, UploadDep
+from service.forms import Document, DocumentForm, Transcription, TranscriptionForm
+from service.upload import BatchUploadDep, Received, Upload, UploadDep
 
 Form = TypeVar("Form", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A request to make a job of an upload: who asks, what was received, and how the client calls this service."""
+    """A request to make jobs of an upload: who asks, what was received, and how the client calls this service."""
 
     service: Service
     account: Account
     upload: Upload
     base_url: str
 
+    @property
+    def plan(self) -> Plan:
+        """What the account's tier includes."""
+        return self.service.tiers.plan(self.account.tier)
+
+    def new_job(
+        self,
+        file: Received,
+        asked: Transcription | Document,
+        lane: Lane,
+        batch: tuple[UUID, int] | tuple[None, None] = (None, None),
+    ) -> NewJob:
+        """The job that a received file is to be; `batch` is the id of its batch, and its place in it."""
+        return NewJob(
+            id=file.job_id,
+            account_id=self.account.id,
+            kind=JobKind.DOCUMENT if isinstance(asked, Document) else JobKind.TRANSCRIPTION,
+            lane=lane,
+            tier=self.account.tier,
+            input=JobInput("upload", file.name, bytes=file.n_bytes),
+            options=asked.options(),
+            metadata=asked.metadata,
+            retention_days=self.plan.retention_days,
+            concurrent_jobs=self.plan.concurrent_jobs,
+            batch_id=batch[0],
+            batch_index=batch[1],
+        )
+
 
 def _submission(request: Request, service: ServiceDep, account: AccountDep, upload: UploadDep) -> Submission:
     return Submission(service, account, upload, str(request.base_url))
 
 
+def _batch_submission(request: Request, service: ServiceDep, account: AccountDep, upload: BatchUploadDep) -> Submission:
+    return Submission(service, account, upload, str(request.base_url))
+
+
 SubmissionDep = Annotated[Submission, Depends(_submission)]
+BatchSubmissionDep = Annotated[Submission, Depends(_batch_submission)]
 
 
 def parse(fields: Mapping[str, str], wanted: type[Form]) -> Form:
@@ -56,13 +89,23 @@ def parse(fields: Mapping[str, str], wanted: type[Form]) -> Form:
         raise RequestValidationError(error.errors()) from error
 
 
-def check_model(name: str | None, kind: ModelKind) -> None:
+def check(asked: Transcription | Document) -> None:
+    """Raises `UnknownModel` or `InvalidRequest` for a model that is not there, or that cannot do what is asked."""
+    if isinstance(asked, Document):
+        _check_model(asked.model, ModelKind.EMBEDDING)
+        return
+    _check_model(asked.model, ModelKind.WHISPER)
+    _check_language(asked.language, asked.model)
+    _check_task(asked.task, asked.model)
+
+
+def _check_model(name: str | None, kind: ModelKind) -> None:
     """Raises `UnknownModel` with the names that would do."""
     if name is not None and name not in names(kind):
         raise UnknownModel(f"There is no {kind} model named {name!r}; there are {', '.join(names(kind))}.")
 
 
-def check_language(language: str | None, model: str | None) -> None:
+def _check_language(language: str | None, model: str | None) -> None:
     """Raises `InvalidRequest` for a language that Whisper, or the model asked for, does not know."""
     if language is None:
         return
@@ -73,7 +116,7 @@ def check_language(language: str | None, model: str | None) -> None:
         raise InvalidRequest(f"language: the model {model} does not know {language!r}; name another model.")
 
 
-def check_task(task: str, model: str | None) -> None:
+def _check_task(task: str, model: str | None) -> None:
     """Raises `InvalidRequest` for a translation by a model that cannot."""
     if task == "translate" and model is not None and not find(model, ModelKind.WHISPER).translates:
         raise InvalidRequest(f"task: the model {model} does not translate; base does.")
@@ -87,41 +130,26 @@ def lane_for(tier: Tier, plan: Plan, asked: Lane | None) -> Lane:
     return lane
 
 
-def accept(submission: Submission, kind: JobKind, form: TranscriptionForm | DocumentForm) -> Response:
+def accept(submission: Submission, asked: TranscriptionForm | DocumentForm) -> Response:
     """Write the job and ring the dispatcher; from here on the job will not be lost. The 202 answer, or the earlier one.
 
     The answer is kept with the job, in one transaction: whoever repeats the request gets that answer and no second job.
     """
     service, upload = submission.service, submission.upload
     if isinstance(upload.once, Earlier):
-        return _sent(upload.once.answer, {"Idempotent-Replayed": "true"})
-    new = _new_job(submission, kind, form)
+        return sent_again(upload.once)
+    check(asked)
+    lane = lane_for(submission.account.tier, submission.plan, asked.lane)
+    new = submission.new_job(upload.files[0], asked, lane)
     with service.database.transaction() as connection:
-        usage.check_left(connection, new.account_id, unit_of(kind), service.tiers)
+        usage.check_left(connection, new.account_id, unit_of(new.kind), service.tiers)
         jobs.insert(connection, new)
         answer = _accepted(connection, new.id, submission.base_url)
         if upload.once is not None:
-            idempotency.complete(connection, upload.once, Outcome(new.id, upload.fingerprint, answer))
-        upload.offer()  # last before the commit, whose answer may be lost although it went through
+            idempotency.complete(connection, upload.once, Outcome(upload.fingerprint, answer, job_id=new.id))
+        upload.offer(new.id)  # last before the commit, whose answer may be lost although it went through
     service.bell.ring()
-    return _sent(answer)
-
-
-def _new_job(submission: Submission, kind: JobKind, form: TranscriptionForm | DocumentForm) -> NewJob:
-    account, upload = submission.account, submission.upload
-    plan = submission.service.tiers.plan(account.tier)
-    return NewJob(
-        id=upload.job_id,
-        account_id=account.id,
-        kind=kind,
-        lane=lane_for(account.tier, plan, form.lane),
-        tier=account.tier,
-        input=JobInput("upload", upload.name, bytes=upload.n_bytes),
-        options=form.options(),
-        metadata=form.metadata,
-        retention_days=plan.retention_days,
-        concurrent_jobs=plan.concurrent_jobs,
-    )
+    return sent(answer)
 
 
 def _accepted(connection: Connection, job_id: UUID, base_url: str) -> Answer:
@@ -131,23 +159,43 @@ def _accepted(connection: Connection, job_id: UUID, base_url: str) -> Answer:
     return Answer(202, shown.status_url, shown.model_dump_json().encode())
 
 
-def _sent(answer: Answer, headers: Mapping[str, str] | None = None) -> Response:
-    sent = {"Location": answer.location, **(headers or {})}
-    return Response(answer.body, answer.status, sent, media_type="application/json")
+def sent(answer: Answer) -> Response:
+    """The answer to a submit."""
+    return Response(answer.body, answer.status, {"Location": answer.location}, media_type="application/json")
 
 
-def form_body(form: type[BaseModel], what: str) -> dict[str, Any]:
+def sent_again(earlier: Earlier) -> Response:
+    """The answer to a submit that was repeated."""
+    response = sent(earlier.answer)
+    response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def form_body(form: type[BaseModel], properties: Mapping[str, Any]) -> dict[str, Any]:
     """The OpenAPI description of an upload form; the body itself is read by `service.upload`."""
-    schema = form.model_json_schema(ref_template="#/components/schemas/{model}")
-    definitions = schema.pop("$defs", {})
-    file = {"type": "string", "format": "binary", "description": what}
-    properties = {"file": file, **_inline(schema["properties"], definitions)}
-    body = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
+    schema = schema_of(form)
+    body = {
+        "type": "object",
+        "required": ["file", *schema.get("required", [])],
+        "properties": {**schema["properties"], **properties},
+        "additionalProperties": False,
+    }
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}}}
 
 
+def schema_of(form: Any) -> dict[str, Any]:
+    """The JSON schema of a type, without references: a hand-written request body has no component section."""
+    schema = TypeAdapter(form).json_schema()
+    inlined: dict[str, Any] = _inline(schema, schema.pop("$defs", {}))
+    return inlined
+
+
+def one_file(what: str) -> dict[str, Any]:
+    """The OpenAPI description of a file."""
+    return {"type": "string", "format": "binary", "description": what}
+
+
 def _inline(node: Any, definitions: Mapping[str, Any]) -> Any:
-    """The schema with its references replaced: a hand-written request body has no component section."""
     if isinstance(node, dict):
         if "$ref" in node:
             return _inline(definitions[node["$ref"].rsplit("/", 1)[-1]], definitions)

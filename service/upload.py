@@ -1,13 +1,13 @@
-"""An upload on its way from the socket to the blob store, piece by piece: never whole in memory or on disk here.
+"""Uploads on their way from the socket to the blob store, piece by piece: never whole in memory or on disk here.
 
-Reading a request body is asynchronous in ASGI, so this dependency is `async`; the routes behind it are not.
+Reading a request body is asynchronous in ASGI, so these dependencies are `async`; the routes behind them are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 from uuid import UUID
 
@@ -17,83 +17,159 @@ from python_multipart.exceptions import MultipartParseError
 from starlette.concurrency import run_in_threadpool
 from uuid_utils.compat import uuid7
 
-from core.errors import EmptyUpload, IdempotencyMismatch, InvalidRequest
+from core.errors import EmptyUpload, IdempotencyMismatch, InvalidRequest, RequestError, UploadTooLarge
 from core.store import blobs as blob_store
 from core.store.blobs import Blobs
 from core.store.idempotency import Begun, Earlier
 from service.deps import AccountDep, ServiceDep
-from service.form import MAX_FIELDS_BYTES, Form, boundary_of, clean_name, too_large
+from service.forms import MAX_ITEMS
 from service.idempotency import Fingerprint, OnceDep, holding
+from service.multipart import Form, FormFile, boundary_of, clean_name, max_fields_bytes
 
-_OVERHEAD_BYTES = 2 * MAX_FIELDS_BYTES  # as much again for the boundaries between the parts
+_MIB = 1024 * 1024
 
 
 @dataclass(slots=True)
 class Custody:
-    """Who answers for a stored file: the request that brought it, until a job is about to take it.
+    """Who answers for stored files: the request that brought them, until jobs are about to take them.
 
-    Then the file stays whatever happens to the request: a commit whose answer was lost may have gone through.
+    Then a file stays whatever happens to the request: a commit whose answer was lost may have gone through.
     """
 
-    offered: bool = False
+    stored: list[UUID] = field(default_factory=list)
+    offered: set[UUID] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """A received file and the form's other fields, with the request's fingerprint and what is known of its key.
-
-    The file is stored under the id of the job that it will be; not so if the request was answered `Earlier`.
-    """
+class Received:
+    """A file, stored under the id of the job that it will be; or, with a `refusal`, one that cannot be a job's."""
 
     job_id: UUID
     name: str
     n_bytes: int
+    refusal: RequestError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The received files and the form's fields, with the request's fingerprint and what is known of its key.
+
+    No file is stored if the request was answered `Earlier`.
+    """
+
+    files: Sequence[Received]
     fields: Mapping[str, str]
     custody: Custody
     once: Begun | Earlier | None
     fingerprint: bytes
 
-    def offer(self) -> None:
-        """Call it last before the job is committed."""
-        self.custody.offered = True
+    def offer(self, *job_ids: UUID) -> None:
+        """Call it last before these jobs are committed; the files of others will be erased."""
+        self.custody.offered.update(job_ids)
 
 
-async def _receive(
-    request: Request, service: ServiceDep, account: AccountDep, once: OnceDep
-) -> AsyncGenerator[Upload, None]:
-    """Store the form's file, unless the same request had its answer before. Raises `IdempotencyMismatch`."""
-    limit = service.tiers.plan(account.tier).upload_max_bytes
-    form = Form(boundary_of(request.headers.get("content-type", "")), limit)
-    if int(request.headers.get("content-length") or 0) > limit + _OVERHEAD_BYTES:
-        raise too_large(limit)
-    fingerprint = Fingerprint(request.url.path)
-    pieces = fingerprint.over(_file_pieces(request, form, limit))
-    job_id, custody = uuid7(), Custody()
-    async with _erased_unless_offered(service.blobs, job_id, custody):
-        if isinstance(once, Earlier):
-            await _read_through(pieces)
-        else:
-            held = pieces if once is None else holding(service.database, once, pieces)
-            await service.blobs.put_stream(blob_store.input_key(job_id), held)
-        name, digest = clean_name(form), fingerprint.digest(form.file_name or "", form.fields)
-        if isinstance(once, Earlier) and once.fingerprint != digest:
-            raise IdempotencyMismatch()
-        yield Upload(job_id, name, form.file_bytes, form.fields, custody, once, digest)
+Receive = Callable[[Request, ServiceDep, AccountDep, OnceDep], AsyncGenerator[Upload, None]]
 
 
-UploadDep = Annotated[Upload, Depends(_receive)]
+def receiving(max_files: int) -> Receive:
+    """The dependency that stores a form of one to `max_files` files.
+
+    It raises `IdempotencyMismatch`; and for the one file of a form that takes no more, what refuses that file.
+    """
+
+    async def receive(
+        request: Request, service: ServiceDep, account: AccountDep, once: OnceDep
+    ) -> AsyncGenerator[Upload, None]:
+        limit = service.tiers.plan(account.tier).upload_max_bytes
+        form = Form(boundary_of(request.headers.get("content-type", "")), max_files)
+        # As much again as the fields may take, for the boundaries between the parts.
+        most = max_files * limit + 2 * max_fields_bytes(max_files)
+        if int(request.headers.get("content-length") or 0) > most:
+            raise _too_large(limit)
+        arriving = request.stream()
+        body = _Body(form, holding(service.database, once, arriving) if isinstance(once, Begun) else arriving, most)
+        fingerprint = Fingerprint(request.url.path)
+        blobs = None if isinstance(once, Earlier) else service.blobs
+        async with _custody(service.blobs) as custody:
+            files = []
+            async for file in body.files():
+                name, pieces = clean_name(file.sent_name), fingerprint.over(file.sent_name, body.pieces(file))
+                job_id, refusal = uuid7(), None
+                try:
+                    await _take(pieces, blobs, job_id, limit, custody)
+                    if file.n_bytes == 0:
+                        raise EmptyUpload()
+                except (UploadTooLarge, EmptyUpload) as error:
+                    if max_files == 1:
+                        raise
+                    refusal = error
+                    await _read_through(pieces)
+                files.append(Received(job_id, name, file.n_bytes, refusal))
+            if not files:
+                raise InvalidRequest("The form has no file in its field `file`.")
+            digest = fingerprint.digest(form.fields)
+            if isinstance(once, Earlier) and once.fingerprint != digest:
+                raise IdempotencyMismatch()
+            yield Upload(files, form.fields, custody, once, digest)
+
+    return receive
 
 
-@asynccontextmanager
-async def _erased_unless_offered(blobs: Blobs, job_id: UUID, custody: Custody) -> AsyncGenerator[None, None]:
-    """If the request fails before its file is a job's, take the file away again."""
-    try:
-        yield
-    except BaseException:
-        if not custody.offered:
-            with CancelScope(shield=True):  # a client that goes away cancels the request, but not this
-                await run_in_threadpool(blobs.erase, blob_store.job_prefix(job_id))
-        raise
+UploadDep = Annotated[Upload, Depends(receiving(1))]
+"""One file and its options."""
+
+BatchUploadDep = Annotated[Upload, Depends(receiving(MAX_ITEMS))]
+"""Many files and their options; a file that cannot be a job's does not refuse the others."""
+
+
+class _Body:
+    """The files of a form, one after the other as the body arrives."""
+
+    def __init__(self, form: Form, arriving: AsyncIterator[bytes], most_bytes: int) -> None:
+        self._form = form
+        self._arriving = arriving
+        self._bytes_left = most_bytes
+
+    async def files(self) -> AsyncIterator[FormFile]:
+        """Each file when it begins; read its `pieces` before the next."""
+        n_begun = 0
+        while n_begun < len(self._form.files) or await self._feed():
+            if n_begun < len(self._form.files):
+                n_begun += 1
+                yield self._form.files[n_begun - 1]
+
+    async def pieces(self, file: FormFile) -> AsyncIterator[bytes]:
+        """The content of the file that begins."""
+        waiting = self._form.pieces
+        while True:
+            while waiting and waiting[0][0] is file:
+                yield waiting.popleft()[1]
+            if file.ended or not await self._feed():
+                return
+
+    async def _feed(self) -> bool:
+        """Parse what arrives next; False at the end of the body."""
+        try:
+            piece = await anext(self._arriving, None)
+            if piece is None:
+                self._form.finish()
+                return False
+            self._bytes_left -= len(piece)
+            if self._bytes_left < 0:  # counts what is no part of a file as well
+                raise UploadTooLarge()
+            self._form.feed(piece)
+        except MultipartParseError as error:
+            raise InvalidRequest("The body is not a whole multipart form.") from error
+        return True
+
+
+async def _take(pieces: AsyncIterator[bytes], blobs: Blobs | None, job_id: UUID, limit: int, custody: Custody) -> None:
+    """Store one file, or only read it if there is nowhere to store it. Raises `UploadTooLarge`."""
+    if blobs is None:
+        await _read_through(pieces)
+        return
+    custody.stored.append(job_id)
+    await blobs.put_stream(blob_store.input_key(job_id), _limited(pieces, limit))
 
 
 async def _read_through(pieces: AsyncIterator[bytes]) -> None:
@@ -101,20 +177,28 @@ async def _read_through(pieces: AsyncIterator[bytes]) -> None:
         pass
 
 
-async def _file_pieces(request: Request, form: Form, limit: int) -> AsyncIterator[bytes]:
+async def _limited(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    left = limit
+    async for piece in pieces:
+        left -= len(piece)
+        if left < 0:
+            raise _too_large(limit)
+        yield piece
+
+
+def _too_large(limit: int) -> UploadTooLarge:
+    """The refusal of a file over `limit` bytes."""
+    return UploadTooLarge(f"The file is larger than the {limit / _MIB:.3g} MiB that this account's tier accepts.")
+
+
+@asynccontextmanager
+async def _custody(blobs: Blobs) -> AsyncGenerator[Custody, None]:
+    """Whatever comes of the request: files that it stored and no job is about to take are taken away again."""
+    custody = Custody()
     try:
-        received = 0
-        async for piece in request.stream():
-            received += len(piece)
-            if received > limit + _OVERHEAD_BYTES:  # counts what is no part of the file as well
-                raise too_large(limit)
-            form.feed(piece)
-            while form.file_pieces:
-                yield form.file_pieces.popleft()
-        form.finish()
-    except MultipartParseError as error:
-        raise InvalidRequest("The body is not a whole multipart form.") from error
-    if form.file_name is None:
-        raise InvalidRequest("The form has no file in its field `file`.")
-    if form.file_bytes == 0:
-        raise EmptyUpload()
+        yield custody
+    finally:
+        with CancelScope(shield=True):  # a client that goes away cancels the request, but not this
+            for job_id in custody.stored:
+                if job_id not in custody.offered:
+                    await run_in_threadpool(blobs.erase, blob_store.job_prefix(job_id))

@@ -1,4 +1,4 @@
-"""Delete what is old: expired jobs and idempotency keys, chunk audio of ended jobs, records of dead workers.
+"""Delete what is old: expired jobs, batches and idempotency keys, chunk audio of ended jobs, records of dead workers.
 
 A job whose blobs cannot be erased now is passed over and tried again by the next run.
 """
@@ -18,8 +18,8 @@ from sqlalchemy.exc import OperationalError
 
 from core.erasure import erase_job
 from core.errors import NotFound
+from core.store import batches, idempotency, retention, workers
 from core.store import blobs as blob_store
-from core.store import idempotency, retention, workers
 from core.store.blobs import Blobs
 from core.store.session import Database
 
@@ -39,6 +39,7 @@ class Cleaned:
     chunk_blobs: int
     silent_workers: int
     idempotency_keys: int
+    batches: int
 
 
 def clean(database: Database, blobs: Blobs, *, worker_silence_s: float, idle_s: float) -> Cleaned:
@@ -48,10 +49,10 @@ def clean(database: Database, blobs: Blobs, *, worker_silence_s: float, idle_s: 
     """
     with database.transaction() as connection:
         silent = workers.forget_silent(connection, worker_silence_s)
-        keys = idempotency.delete_expired(connection)
+        keys, old_batches = idempotency.delete_expired(connection), batches.delete_expired(connection)
     until = time.monotonic() + _BUDGET_S
     jobs_erased, blobs_erased = _expired_jobs(database, blobs, until), _chunk_blobs(database, blobs, idle_s, until)
-    cleaned = Cleaned(jobs_erased, blobs_erased, silent, keys)
+    cleaned = Cleaned(jobs_erased, blobs_erased, silent, keys, old_batches)
     if cleaned.expired_jobs or cleaned.chunk_blobs:
         log.info("cleaned", expired_jobs=cleaned.expired_jobs, chunk_blobs=cleaned.chunk_blobs)
     return cleaned

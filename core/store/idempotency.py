@@ -57,11 +57,12 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the first request came to."""
+    """What the first request came to: a job or a batch, and what was answered."""
 
-    job_id: UUID
     fingerprint: bytes
     answer: Answer
+    job_id: UUID | None = None
+    batch_id: UUID | None = None
 
 
 # One statement, so that of many who begin at once one gets the key: the others meet its row, wait for its commit, and
@@ -71,7 +72,7 @@ INSERT INTO idempotency_keys AS held (account_id, key, token, expires_at)
 VALUES (:account, :key, :token, now() + make_interval(secs => :lease_s))
 ON CONFLICT (account_id, key) DO UPDATE
 SET token = excluded.token, expires_at = excluded.expires_at, created_at = now(),
-    fingerprint = NULL, job_id = NULL, status = NULL, location = NULL, body = NULL
+    fingerprint = NULL, job_id = NULL, batch_id = NULL, status = NULL, location = NULL, body = NULL
 WHERE held.expires_at <= now()
 RETURNING token
 """)
@@ -111,22 +112,28 @@ def renew(connection: Connection, begun: Begun) -> None:
 # The fence: only the request that holds the key may answer under it. A row that was deleted because it had expired
 # comes back; one that another request has taken over stays as it is, and RETURNING gives nothing.
 _COMPLETE = sa.text("""
-INSERT INTO idempotency_keys AS held (account_id, key, token, fingerprint, job_id, status, location, body, expires_at)
-VALUES (:account, :key, :token, :fingerprint, :job, :status, :location, :body, now() + make_interval(secs => :kept_s))
+INSERT INTO idempotency_keys AS held
+    (account_id, key, token, fingerprint, job_id, batch_id, status, location, body, expires_at)
+VALUES (:account, :key, :token, :fingerprint, :job, :batch, :status, :location, :body,
+        now() + make_interval(secs => :kept_s))
 ON CONFLICT (account_id, key) DO UPDATE
-SET fingerprint = excluded.fingerprint, job_id = excluded.job_id, status = excluded.status,
-    location = excluded.location, body = excluded.body, expires_at = excluded.expires_at
+SET fingerprint = excluded.fingerprint, job_id = excluded.job_id, batch_id = excluded.batch_id,
+    status = excluded.status, location = excluded.location, body = excluded.body, expires_at = excluded.expires_at
 WHERE held.token = excluded.token AND held.status IS NULL
 RETURNING token
 """)
 
 
 def complete(connection: Connection, begun: Begun, outcome: Outcome) -> None:
-    """Keep the answer, in the transaction that inserts the job. Raises `IdempotencyInFlight` if it was overtaken."""
+    """Keep the answer, in the transaction that inserts what it tells of.
+
+    Raises `IdempotencyInFlight` if another request has overtaken this one.
+    """
     answer = outcome.answer
     values = {
         "fingerprint": outcome.fingerprint,
         "job": outcome.job_id,
+        "batch": outcome.batch_id,
         "status": answer.status,
         "location": answer.location,
         "body": answer.body,
@@ -145,6 +152,11 @@ def release(connection: Connection, begun: Begun) -> None:
         """),
         _held(begun),
     )
+
+
+def forget_batch(connection: Connection, batch_id: UUID) -> None:
+    """Erase the answer about a batch: it names a job's file, and the job is being erased."""
+    connection.execute(sa.text("DELETE FROM idempotency_keys WHERE batch_id = :batch"), {"batch": batch_id})
 
 
 def delete_expired(connection: Connection) -> int:

@@ -16,7 +16,7 @@ from core.job import ENDED, ChunkStatus, JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier
 from core.options import DocumentOptions, JobOptions, options_of
 from core.quota import cost_of
-from core.store import usage
+from core.store import idempotency, usage
 from core.store.admission import admit
 from core.store.tables import chunks, jobs
 from core.tiers import Tiers
@@ -48,6 +48,8 @@ class NewJob:
     metadata: Mapping[str, Any]
     retention_days: float
     concurrent_jobs: int
+    batch_id: UUID | None = None
+    batch_index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Job:
 
     id: UUID
     account_id: UUID
+    batch_id: UUID | None
+    batch_index: int | None
     kind: JobKind
     status: JobStatus
     stage: Stage
@@ -92,29 +96,34 @@ class Job:
         return isinstance(self.options, DocumentOptions) or self.options.index
 
 
-def insert(connection: Connection, new: NewJob) -> None:
-    """Accept a job in the caller's transaction, and admit it if its account has room for it."""
-    connection.execute(
-        sa.insert(jobs).values(
-            id=new.id,
-            account_id=new.account_id,
-            kind=new.kind,
-            status=JobStatus.QUEUED,
-            stage=Stage.PREPARE,
-            lane=new.lane,
-            tier=new.tier,
-            concurrent_jobs=new.concurrent_jobs,
-            input_type=new.input.type,
-            input_name=new.input.name,
-            input_url=new.input.url,
-            input_bytes=new.input.bytes,
-            options=new.options.model_dump(),
-            metadata=dict(new.metadata),
-            chunks_left=1,
-            expires_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, new.retention_days * 86400),
-        ),
-    )
-    admit(connection, new.account_id, new.lane)
+def insert(connection: Connection, first: NewJob, *more: NewJob) -> None:
+    """Accept jobs of one account and lane in the caller's transaction, and admit those that there is room for."""
+    retention = sa.func.make_interval(0, 0, 0, 0, 0, 0, first.retention_days * 86400)
+    inserting = sa.insert(jobs).values(expires_at=sa.func.now() + retention)
+    connection.execute(inserting, [_row(new) for new in (first, *more)])
+    admit(connection, first.account_id, first.lane)
+
+
+def _row(new: NewJob) -> dict[str, object]:
+    return {
+        "id": new.id,
+        "account_id": new.account_id,
+        "batch_id": new.batch_id,
+        "batch_index": new.batch_index,
+        "kind": new.kind,
+        "status": JobStatus.QUEUED,
+        "stage": Stage.PREPARE,
+        "lane": new.lane,
+        "tier": new.tier,
+        "concurrent_jobs": new.concurrent_jobs,
+        "input_type": new.input.type,
+        "input_name": new.input.name,
+        "input_url": new.input.url,
+        "input_bytes": new.input.bytes,
+        "options": new.options.model_dump(),
+        "metadata": dict(new.metadata),
+        "chunks_left": 1,
+    }
 
 
 def get(connection: Connection, job_id: UUID, account_id: UUID | None = None) -> Job:
@@ -151,6 +160,12 @@ def list_of(connection: Connection, account_id: UUID, wanted: JobFilter) -> list
     return [_job(row) for row in connection.execute(query)]
 
 
+def of_batch(connection: Connection, batch_id: UUID) -> list[Job]:
+    """The jobs of a batch, in the order of its items."""
+    query = sa.select(jobs).where(jobs.c.batch_id == batch_id).order_by(jobs.c.batch_index)
+    return [_job(row) for row in connection.execute(query)]
+
+
 def lock(connection: Connection, job_id: UUID) -> Job | None:
     """The job, locked until the end of the transaction; None if it is gone."""
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update(key_share=True)).one_or_none()
@@ -172,12 +187,29 @@ def end(connection: Connection, job_id: UUID, account_id: UUID) -> JobStatus:
     if job is None:
         raise NotFound(f"There is no job {job_id} in this account.")
     if job.status not in ENDED:
-        end_chunks(connection, job_id)
-        cancelled = {"status": JobStatus.CANCELLED, "finished_at": sa.func.now()}
-        connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(cancelled))
-        usage.refund(connection, job_id)
-        admit(connection, account_id, job.lane)
+        _end(connection, [job])
     return job.status
+
+
+def end_batch(connection: Connection, batch_id: UUID) -> int:
+    """Cancel those jobs of a batch that have not ended; returns how many."""
+    open_ones = jobs.c.status.not_in(ENDED)
+    # All of them are locked before anything else is, in one order: so nobody waits for somebody who waits for him.
+    query = sa.select(jobs).where(jobs.c.batch_id == batch_id, open_ones).order_by(jobs.c.id)
+    found = [_job(row) for row in connection.execute(query.with_for_update(key_share=True))]
+    _end(connection, found)
+    return len(found)
+
+
+def _end(connection: Connection, found: Sequence[Job]) -> None:
+    """Cancel jobs of one account and lane; the caller holds their locks."""
+    for job in found:
+        end_chunks(connection, job.id)
+        cancelled = {"status": JobStatus.CANCELLED, "finished_at": sa.func.now()}
+        connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(cancelled))
+        usage.refund(connection, job.id)
+    if found:
+        admit(connection, found[0].account_id, found[0].lane)
 
 
 def retry(connection: Connection, job_id: UUID, account_id: UUID, tiers: Tiers) -> Job:
@@ -221,6 +253,8 @@ def delete(connection: Connection, job_id: UUID, account_id: UUID) -> None:
     usage.refund(connection, job_id)  # nothing, unless it was tried again after it had ended
     connection.execute(sa.delete(jobs).where(jobs.c.id == job_id))
     if job is not None:
+        if job.batch_id is not None:
+            idempotency.forget_batch(connection, job.batch_id)
         admit(connection, account_id, job.lane)
 
 
@@ -231,6 +265,8 @@ def _job(row: Row[Any]) -> Job:
     return Job(
         id=row.id,
         account_id=row.account_id,
+        batch_id=row.batch_id,
+        batch_index=row.batch_index,
         kind=(kind := JobKind(row.kind)),
         status=JobStatus(row.status),
         stage=Stage(row.stage),

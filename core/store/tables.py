@@ -51,11 +51,26 @@ api_keys = sa.Table(
     _time("revoked_at"),
 )
 
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    _account_id(),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    sa.Column("refused", JSONB, nullable=False),
+    _time("created_at", nullable=False, default_now=True),
+    _time("cancelled_at"),
+    _time("expires_at", nullable=False),
+)
+
 jobs = sa.Table(
     "jobs",
     metadata,
     sa.Column("id", UUID, primary_key=True),
     _account_id(),
+    sa.Column("batch_id", UUID, sa.ForeignKey("batches.id")),
+    sa.Column("batch_index", sa.Integer),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("stage", sa.Text, nullable=False),
@@ -245,6 +260,7 @@ idempotency_keys = sa.Table(
     sa.Column("token", UUID, nullable=False),
     sa.Column("fingerprint", BYTEA),
     sa.Column("job_id", UUID, sa.ForeignKey("jobs.id", ondelete="CASCADE")),
+    sa.Column("batch_id", UUID, sa.ForeignKey("batches.id", ondelete="CASCADE")),
     sa.Column("status", sa.Integer),
     sa.Column("location", sa.Text),
     sa.Column("body", BYTEA),
@@ -254,6 +270,14 @@ idempotency_keys = sa.Table(
 
 sa.Index("jobs_by_account", jobs.c.account_id, jobs.c.created_at.desc(), jobs.c.id.desc())
 sa.Index("jobs_by_expiry", jobs.c.expires_at)
+sa.Index(
+    "jobs_by_batch",
+    *(jobs.c.batch_id, jobs.c.batch_index),
+    unique=True,
+    postgresql_where=jobs.c.batch_id.is_not(None),
+)
+sa.Index("batches_by_expiry", batches.c.expires_at)
+sa.Index("batches_by_account", batches.c.account_id)
 sa.Index(
     "jobs_admitted",
     *(jobs.c.account_id, jobs.c.lane),
@@ -290,6 +314,7 @@ sa.Index("chunks_retrying", chunks.c.retry_at, postgresql_where=sa.and_(_queued,
 sa.Index("chunks_leased", chunks.c.lease_until, postgresql_where=chunks.c.status == "running")
 sa.Index("idempotency_keys_by_expiry", idempotency_keys.c.expires_at)
 sa.Index("idempotency_keys_by_job", idempotency_keys.c.job_id)
+sa.Index("idempotency_keys_by_batch", idempotency_keys.c.batch_id)
 sa.Index("vectors_by_account", vectors.c.account_id, vectors.c.model)
 _by_period = (usage_events.c.period, usage_events.c.account_id, usage_events.c.unit)
 sa.Index("usage_events_by_period", *_by_period)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from core import errors
-from core.job import JobKind
-from models.registry import ModelKind
 from service import submit
+from service.forms import DocumentForm
 from service.problems import responses
-from service.schemas import DocumentForm, JobOut
+from service.schemas import JobOut
 from service.submit import SubmissionDep
 
 router = APIRouter(prefix="/v1", tags=["submit"])
@@ -25,10 +24,8 @@ _ERRORS = responses(
     status_code=202,
     response_model=JobOut,
     responses=_ERRORS,
-    openapi_extra=submit.form_body(DocumentForm, "A PDF with text."),
+    openapi_extra=submit.form_body(DocumentForm, {"file": submit.one_file("A PDF with text.")}),
 )
 def embed(submission: SubmissionDep) -> Response:
     """Accept a PDF and answer at once with the job; poll its `status_url`."""
-    form = submit.parse(submission.upload.fields, DocumentForm)
-    submit.check_model(form.model, ModelKind.EMBEDDING)
-    return submit.accept(submission, JobKind.DOCUMENT, form)
+    return submit.accept(submission, submit.parse(submission.upload.fields, DocumentForm))

@@ -9,9 +9,10 @@ from core.store import passages
 from core.store.passages import Query
 from service.deps import AccountDep, ServiceDep
 from service.formats import hit_out
+from service.forms import SearchIn
 from service.problems import responses
 from service.query_vector import query_vector
-from service.schemas import SearchIn, SearchOut
+from service.schemas import SearchOut
 
 router = APIRouter(prefix="/v1", tags=["search"])
 

@@ -48,7 +48,7 @@ def fail(database: Database, job_id: UUID, error: Internal | MediaUnreadable) ->
 def test_a_clean_service_stays_as_it_is(database: Database, account: Account, blobs: Blobs) -> None:
     job_id = with_blobs(database, account, blobs)
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0) == Cleaned(0, 0, 0, 0)
+    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0) == Cleaned(0, 0, 0, 0, 0)
     assert kept(blobs, input_key(job_id))
     assert kept(blobs, chunk_key(job_id, 0))
 

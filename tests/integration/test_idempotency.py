@@ -201,8 +201,8 @@ def test_the_openapi_document_shows_the_header_on_every_submit(api: TestClient) 
         path: [one for one in operation.get("parameters", []) if one["name"] == "Idempotency-Key"]
         for path, operations in paths.items()
         for operation in operations.values()
-        if "submit" in operation.get("tags", [])
+        if "202" in operation["responses"] and "requestBody" in operation
     }
 
-    assert set(shown) == {"/v1/transcriptions", "/v1/documents"}
-    assert [(one["in"], one["required"]) for found in shown.values() for one in found] == [("header", False)] * 2
+    assert set(shown) == {"/v1/transcriptions", "/v1/documents", "/v1/batches"}
+    assert [(one["in"], one["required"]) for found in shown.values() for one in found] == [("header", False)] * 3

@@ -28,6 +28,8 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 JOB = Job(
     id=uuid.UUID(int=7),
     account_id=uuid.UUID(int=1),
+    batch_id=None,
+    batch_index=None,
     kind=JobKind.TRANSCRIPTION,
     status=JobStatus.PROCESSING,
     stage=Stage.TRANSCRIBE,

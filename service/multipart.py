@@ -1,4 +1,4 @@
-"""The multipart form of an upload, parsed as it arrives: pieces of one file to pass on, small fields to keep.
+"""The multipart form of an upload, parsed as it arrives: pieces of files to pass on, small fields to keep.
 
 `service.upload` feeds it. Nothing here waits for the network, so the tests feed it too.
 """
@@ -13,13 +13,12 @@ from email.utils import collapse_rfc2231_value
 
 from python_multipart.multipart import MultipartParser
 
-from core.errors import InvalidRequest, UnsupportedMedia, UploadTooLarge
+from core.errors import InvalidRequest, UnsupportedMedia
 
-MAX_FIELDS_BYTES = 64 * 1024
-"""Of all fields and the headers of all parts together."""
-
-_MIB = 1024 * 1024
+_FIELDS_BYTES = 64 * 1024
+_FIELDS_BYTES_PER_FILE = 20 * 1024
 _MAX_NAME = 200
+_TOO_MANY = "Send one file a request; POST /v1/batches takes many."
 _MAX_SHOWN_NAME = 50
 # Control characters, halves of surrogate pairs, and the marks that turn the direction of what follows.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -35,16 +34,30 @@ class _Part:
     content: bytearray = field(default_factory=bytearray)
 
 
-class Form:
-    """Collects what the parser finds: pieces of the file to be passed on, and small fields to be kept."""
+@dataclass(slots=True, eq=False)
+class FormFile:
+    """A file of the form, as far as it has arrived; `sent_name` is what the client called it."""
 
-    def __init__(self, boundary: bytes, file_limit: int) -> None:
-        self.file_pieces: deque[bytes] = deque()
-        self.file_name: str | None = None
-        self.file_bytes = 0
+    sent_name: str
+    n_bytes: int = 0
+    ended: bool = False
+
+
+def max_fields_bytes(max_files: int) -> int:
+    """How long all fields and the headers of all parts may be together, in a form of so many files."""
+    return _FIELDS_BYTES + (max_files - 1) * _FIELDS_BYTES_PER_FILE
+
+
+class Form:
+    """Collects what the parser finds: pieces of the files to be passed on, and small fields to be kept."""
+
+    def __init__(self, boundary: bytes, max_files: int = 1) -> None:
+        self.files: list[FormFile] = []
+        self.pieces: deque[tuple[FormFile, bytes]] = deque()
+        """What has arrived of the files and was not passed on yet."""
         self.fields: dict[str, str] = {}
-        self._file_limit = file_limit
-        self._fields_bytes = 0
+        self._max_files = max_files
+        self._fields_bytes_left = max_fields_bytes(max_files)
         self._part = _Part()
         self._ended = False
         self._parser = MultipartParser(
@@ -98,9 +111,9 @@ class Form:
         if self._part.filename is not None:
             if self._part.name != "file":
                 raise InvalidRequest(f"Send the file in the field `file`, not {self._part.name[:_MAX_SHOWN_NAME]!r}.")
-            if self.file_name is not None:
-                raise InvalidRequest("Send one file a request.")
-            self.file_name = self._part.filename
+            if len(self.files) == self._max_files:
+                raise InvalidRequest(_TOO_MANY if self._max_files == 1 else f"Send up to {self._max_files} files.")
+            self.files.append(FormFile(self._part.filename))
         elif self._part.name == "file":
             raise InvalidRequest("The file has no name.")
 
@@ -109,24 +122,20 @@ class Form:
             self._part.content += content[start:end]
             self._count(end - start)
             return
-        self.file_bytes += end - start
-        if self.file_bytes > self._file_limit:
-            raise too_large(self._file_limit)
-        self.file_pieces.append(content[start:end])
+        file = self.files[-1]
+        file.n_bytes += end - start
+        self.pieces.append((file, content[start:end]))
 
     def _end(self) -> None:
-        if self._part.filename is None:
+        if self._part.filename is not None:
+            self.files[-1].ended = True
+        else:
             self.fields[self._part.name] = self._part.content.decode("utf-8", "replace")
 
     def _count(self, n_bytes: int) -> None:
-        self._fields_bytes += n_bytes
-        if self._fields_bytes > MAX_FIELDS_BYTES:
+        self._fields_bytes_left -= n_bytes
+        if self._fields_bytes_left < 0:
             raise InvalidRequest("The form's fields are too long.")
-
-
-def too_large(limit: int) -> UploadTooLarge:
-    """The refusal of a file over `limit` bytes."""
-    return UploadTooLarge(f"The file is larger than the {limit / _MIB:.3g} MiB that this account's tier accepts.")
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -142,10 +151,15 @@ def boundary_of(content_type: str) -> bytes:
     return boundary.encode("latin-1", "replace")
 
 
-def clean_name(form: Form) -> str:
-    """What the client called the file, without folders and control characters; it never becomes a path."""
-    name = re.split(r"[/\\]", form.file_name or "")[-1]
-    name = _UNPRINTABLE.sub("", name).strip()[:_MAX_NAME]
+def clean_name(sent: str) -> str:
+    """What the client called a file, without folders and control characters; it never becomes a path."""
+    name = re.split(r"[/\\]", sent)[-1]
+    name = printable(name).strip()[:_MAX_NAME]
     if name in ("", ".", ".."):
         raise InvalidRequest("The file has no name.")
     return name
+
+
+def printable(text: str) -> str:
+    """The text without what nobody can read, and no database store."""
+    return _UNPRINTABLE.sub("", text)

@@ -1,0 +1,121 @@
+"""What the API takes: the fields of upload forms, and the JSON of a search. `service.schemas` is what it answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from core.job import JobKind
+from core.lanes import Lane
+from core.options import DocumentOptions, Text, TranscriptionOptions, storable
+
+_METADATA_BYTES = 16 * 1024
+
+
+def _parsed_json(value: Any) -> Any:
+    """A form carries what is no text as JSON."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise ValueError("this is not JSON") from error
+    return value
+
+
+Metadata = Annotated[dict[str, Any], BeforeValidator(_parsed_json)]
+
+
+class _Described(BaseModel):
+    metadata: Metadata = Field(default_factory=dict, description="Anything of yours; a JSON object.")
+
+    @field_validator("metadata")
+    @classmethod
+    def _small(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(value)) > _METADATA_BYTES:
+            raise ValueError(f"metadata may take {_METADATA_BYTES} bytes")
+        storable(value)
+        return value
+
+
+class Transcription(_Described, TranscriptionOptions):
+    """A recording to be transcribed."""
+
+    def options(self) -> TranscriptionOptions:
+        """What is kept with the job."""
+        return TranscriptionOptions(**self.model_dump(include=set(TranscriptionOptions.model_fields)))
+
+
+class Document(_Described, DocumentOptions):
+    """A PDF to be embedded."""
+
+    def options(self) -> DocumentOptions:
+        """What is kept with the job."""
+        return DocumentOptions(**self.model_dump(include=set(DocumentOptions.model_fields)))
+
+
+class _InLane(BaseModel):
+    lane: Lane | None = Field(None, description="A less urgent lane than the account's own.")
+
+
+class TranscriptionForm(_InLane, Transcription):
+    """The form of `POST /v1/transcriptions`."""
+
+
+class DocumentForm(_InLane, Document):
+    """The form of `POST /v1/documents`."""
+
+
+class _OfBatch(BaseModel):
+    file: Text = Field(max_length=1000, description="The name of a file of the form.")
+
+
+class BatchTranscription(_OfBatch, Transcription):
+    """An item of a batch: a recording to be transcribed."""
+
+    kind: Literal[JobKind.TRANSCRIPTION]
+
+
+class BatchDocument(_OfBatch, Document):
+    """An item of a batch: a PDF to be embedded."""
+
+    kind: Literal[JobKind.DOCUMENT]
+
+
+BatchItem = BatchTranscription | BatchDocument
+
+MAX_ITEMS = 100
+"""Of a batch."""
+
+
+class BatchForm(_InLane):
+    """The form of `POST /v1/batches` besides its files. Items are checked one by one, so that none refuses another."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: Annotated[
+        list[dict[str, Any]],
+        BeforeValidator(_parsed_json),
+        Field(min_length=1, max_length=MAX_ITEMS, description="A JSON array; one object for each file."),
+    ]
+
+
+class SearchIn(BaseModel):
+    """A search over one's own transcripts and documents together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Text = Field(min_length=1, max_length=2000)
+    mode: Literal["semantic"] = "semantic"
+    limit: int = Field(10, ge=1, le=100)
+    kind: JobKind | None = None
+    job_ids: list[UUID] | None = Field(None, max_length=1000)
+
+    @field_validator("query")
+    @classmethod
+    def _not_blank(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("the query is empty")
+        return value

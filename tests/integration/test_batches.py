@@ -1,0 +1,384 @@
+"""Many inputs in one request: each is accepted or refused by itself; the batch is looked at and cancelled as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from core.errors import Internal, LeaseLost
+from core.job import JobKind
+from core.lanes import Tier
+from core.store import accounts, completion
+from core.store.accounts import Account
+from core.store.blobs import Blobs
+from core.store.session import Database
+from tests.integration import work
+from tests.integration.repeated import held_keys, n_jobs, stored_files
+from workers.clean import clean
+
+TALK = {"kind": "transcription", "file": "talk.wav"}
+PAPER = {"kind": "document", "file": "paper.pdf"}
+FILES = {"talk.wav": b"RIFF", "paper.pdf": b"%PDF"}
+
+
+def submit(
+    api: TestClient,
+    items: Sequence[Any] | str = (TALK, PAPER),
+    files: Mapping[str, bytes] | Sequence[tuple[str, bytes]] = FILES,
+    key: str | None = None,
+    **options: str,
+) -> Response:
+    named = files.items() if isinstance(files, Mapping) else files
+    data = {"items": items if isinstance(items, str) else json.dumps(items), **options}
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return api.post("/v1/batches", data=data, files=[("file", one) for one in named], headers=headers)
+
+
+def counts(batch: Mapping[str, Any]) -> dict[str, int]:
+    return {name: n for name, n in batch["request_counts"].items() if n}
+
+
+def fail(database: Database, job_id: UUID) -> None:
+    claimed = work.claim_one(database, job_id)
+    with database.transaction() as connection:
+        completion.fail(connection, claimed, Internal(), max_failures=1)
+
+
+def job_ids(batch: Mapping[str, Any]) -> list[UUID]:
+    return [UUID(item["job_id"]) for item in batch["items"] if item["job_id"]]
+
+
+def test_recordings_and_pdfs_are_accepted_at_once_and_take_the_lane_batch(api: TestClient, tmp_path: Path) -> None:
+    items = [{**TALK, "language": "de", "metadata": {"id": 1}}, PAPER]
+    answer = submit(api, items)
+
+    batch = answer.json()
+    assert (answer.status_code, answer.headers["Location"]) == (202, batch["status_url"])
+    assert (batch["object"], batch["status"], batch["lane"]) == ("batch", "queued", "batch")
+    assert counts(batch) == {"total": 2, "queued": 2}
+    talk, paper = [api.get(item["status_url"]).json() for item in batch["items"]]
+    assert (talk["kind"], talk["lane"], talk["options"]["language"]) == ("transcription", "batch", "de")
+    assert (talk["metadata"], talk["batch_id"], talk["input"]["name"]) == ({"id": 1}, batch["id"], "talk.wav")
+    assert (paper["kind"], paper["input"]["name"], paper["metadata"]) == ("document", "paper.pdf", {})
+    assert {path.parent.name: path.read_bytes() for path in stored_files(tmp_path)} == {
+        talk["id"]: b"RIFF",
+        paper["id"]: b"%PDF",
+    }
+
+
+def test_the_status_url_answers_the_batch(api: TestClient) -> None:
+    batch = submit(api).json()
+
+    assert api.get(batch["status_url"]).json() == batch
+
+
+def test_items_name_their_files_in_any_order_and_before_or_after_them(api: TestClient) -> None:
+    named: tuple[str | None, str] = (None, json.dumps([TALK, PAPER]))
+    parts = [("file", ("paper.pdf", "%PDF")), ("items", named), ("file", ("talk.wav", "RIFF"))]
+
+    batch = api.post("/v1/batches", files=parts).json()
+
+    assert [(item["index"], item["file"], item["status"]) for item in batch["items"]] == [
+        (0, "talk.wav", "queued"),
+        (1, "paper.pdf", "queued"),
+    ]
+
+
+def test_a_lane_may_be_asked_for_within_the_tier(api: TestClient, database: Database) -> None:
+    assert submit(api, lane="express").json()["lane"] == "express"
+
+    work.execute(database, "UPDATE accounts SET tier = 'free'")
+    answer = submit(api, lane="express")
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("item", "file", "code", "says"),
+    [
+        ({**TALK, "model": "gpt"}, b"RIFF", "unknown_model", "fake"),
+        ({**TALK, "language": "xx"}, b"RIFF", "invalid_request", "language"),
+        ({**TALK, "task": "translate", "model": "tiny.en"}, b"RIFF", "invalid_request", "task"),
+        ({**TALK, "colour\x00": "red"}, b"RIFF", "invalid_request", "colour"),
+        ({**TALK, "colour\ud800": "red"}, b"RIFF", "invalid_request", "unicode"),
+        ({**TALK, "lane": "express"}, b"RIFF", "invalid_request", "lane"),
+        ({**TALK, "metadata": {"a": "\x00"}}, b"RIFF", "invalid_request", "metadata"),
+        ({**TALK, "metadata": {"a": "x" * 17_000}}, b"RIFF", "invalid_request", "metadata"),
+        ({"file": "talk.wav"}, b"RIFF", "invalid_request", "kind"),
+        ({"file": "talk.wav", "kind": "\x00"}, b"RIFF", "invalid_request", "kind"),
+        ({"file": "talk.wav", "kind": ["document"]}, b"RIFF", "invalid_request", "kind"),
+        (TALK, b"", "empty_upload", "empty"),
+        (TALK, b"x" * 1_000_001, "upload_too_large", "MiB"),
+    ],
+)
+def test_an_item_that_cannot_be_accepted_refuses_no_other_and_leaves_no_file(
+    api: TestClient, database: Database, tmp_path: Path, item: Mapping[str, Any], file: bytes, code: str, says: str
+) -> None:
+    answer = submit(api, [item, PAPER], {"talk.wav": file, "paper.pdf": b"%PDF"})
+
+    batch = answer.json()
+    assert answer.status_code == 202
+    assert counts(batch) == {"total": 2, "refused": 1, "queued": 1}
+    refused, accepted = batch["items"]
+    assert (refused["index"], refused["file"], refused["status"]) == (0, "talk.wav", "refused")
+    assert (refused["job_id"], refused["status_url"], refused["error"]["code"]) == (None, None, code)
+    assert says in refused["error"]["message"]
+    assert (accepted["index"], accepted["error"]) == (1, None)
+    assert [path.parent.name for path in stored_files(tmp_path)] == [accepted["job_id"]]
+    assert n_jobs(database) == 1
+    assert api.get(batch["status_url"]).json() == batch
+
+
+@pytest.mark.parametrize("file", [None, "", "../", "other.wav", "\x07"])
+def test_an_item_whose_file_is_not_there_is_refused(api: TestClient, file: str | None) -> None:
+    batch = submit(api, [{"kind": "transcription", "file": file}, PAPER], {"paper.pdf": b"%PDF"}).json()
+
+    assert counts(batch) == {"total": 2, "refused": 1, "queued": 1}
+    assert batch["items"][0]["error"]["code"] == "invalid_request"
+
+
+def test_a_file_that_two_items_name_becomes_one_job(api: TestClient, database: Database) -> None:
+    batch = submit(api, [TALK, {**TALK, "language": "de"}, PAPER]).json()
+
+    assert [item["status"] for item in batch["items"]] == ["queued", "refused", "queued"]
+    assert n_jobs(database) == 2
+
+
+def test_a_batch_of_which_nothing_is_accepted_says_so(api: TestClient, database: Database, tmp_path: Path) -> None:
+    batch = submit(api, [{**TALK, "model": "gpt"}, {**PAPER, "model": "gpt"}]).json()
+
+    assert (batch["status"], counts(batch)) == ("failed", {"total": 2, "refused": 2})
+    assert n_jobs(database) == len(stored_files(tmp_path)) == 0
+    assert api.post(batch["urls"]["cancel"]).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("items", "files", "says"),
+    [
+        ("[", FILES, "items"),
+        ("{}", FILES, "items"),
+        ("[" * 100_000, FILES, "items"),
+        ("[]", FILES, "items"),
+        ("[1]", FILES, "items"),
+        ([TALK], FILES, "paper.pdf"),
+        ([TALK], {}, "file"),
+        ([TALK], [("talk.wav", b"1"), ("talk.wav", b"2")], "same name"),
+        ([TALK], [("talk.wav", b"1"), ("a/talk.wav", b"2")], "same name"),
+        ([{**TALK, "file": f"{n}.wav"} for n in range(101)], {"0.wav": b"1"}, "100"),
+        ([TALK], [(f"{n}.wav", b"1") for n in range(101)], "100"),
+        ([TALK], [("../", b"1")], "no name"),
+    ],
+)
+def test_a_form_that_is_no_batch_is_refused_as_a_whole_and_leaves_nothing(
+    api: TestClient, database: Database, tmp_path: Path, items: Any, files: Any, says: str
+) -> None:
+    answer = submit(api, items, files) if files else api.post("/v1/batches", files={"items": (None, "[]")})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert says in answer.json()["detail"]
+    assert n_jobs(database) == len(stored_files(tmp_path)) == 0
+    assert work.execute(database, "SELECT 1 FROM batches") == []
+
+
+@pytest.mark.parametrize("options", [{"colour": "red"}, {"lane": "slow"}, {"language": "de"}])
+def test_options_that_belong_to_an_item_are_refused_in_the_form(api: TestClient, options: dict[str, str]) -> None:
+    assert submit(api, (TALK, PAPER), FILES, None, **options).status_code == 422
+
+
+def test_a_hundred_files_with_their_metadata_are_accepted(api: TestClient, database: Database, tmp_path: Path) -> None:
+    items = [{**TALK, "file": f"{n}.wav", "metadata": {"n": n, "text": "x" * 10_000}} for n in range(100)]
+
+    batch = submit(api, items, {f"{n}.wav": str(n).encode() for n in range(100)}).json()
+
+    assert counts(batch) == {"total": 100, "queued": 100}
+    stored = {path.parent.name: path.read_bytes() for path in stored_files(tmp_path)}
+    assert [stored[item["job_id"]] for item in batch["items"]] == [str(n).encode() for n in range(100)]
+    admitted = work.execute(database, "SELECT count(*) AS n FROM jobs WHERE admitted_at IS NOT NULL")
+    assert admitted[0].n == work.TIERS.plan(Tier.PRO).concurrent_jobs
+
+
+def test_items_of_a_used_up_quota_are_refused_and_others_are_not(
+    api: TestClient, database: Database, account: Account
+) -> None:
+    work.execute(
+        database,
+        """INSERT INTO usage_totals (account_id, period, unit, used)
+           VALUES (:account, date_trunc('month', now() AT TIME ZONE 'UTC')::date, 'pages', 30000)""",
+        account=account.id,
+    )
+
+    batch = submit(api).json()
+
+    assert [item["status"] for item in batch["items"]] == ["queued", "refused"]
+    assert batch["items"][1]["error"]["code"] == "quota_exceeded"
+
+
+def test_a_batch_is_completed_when_all_has_ended_and_something_came_of_it(api: TestClient, database: Database) -> None:
+    batch = submit(api).json()
+    talk, paper = job_ids(batch)
+    work.finish(database, talk)
+    now = api.get(batch["status_url"]).json()
+    assert (now["status"], counts(now)) == ("processing", {"total": 2, "completed": 1, "queued": 1})
+
+    fail(database, paper)
+    ended = api.get(batch["status_url"]).json()
+
+    assert (ended["status"], counts(ended)) == ("completed", {"total": 2, "completed": 1, "failed": 1})
+    assert [item["error"] and item["error"]["code"] for item in ended["items"]] == [None, "internal"]
+
+
+def test_a_batch_of_which_all_failed_has_failed(api: TestClient, database: Database) -> None:
+    batch = submit(api, [TALK, {**PAPER, "model": "gpt"}]).json()
+    fail(database, *job_ids(batch))
+
+    ended = api.get(batch["status_url"]).json()
+
+    assert (ended["status"], counts(ended)) == ("failed", {"total": 2, "refused": 1, "failed": 1})
+
+
+def test_cancelling_a_batch_ends_what_has_not_ended_and_keeps_what_is_done(api: TestClient, database: Database) -> None:
+    files = {**FILES, "long.wav": b"RIFF", "next.wav": b"RIFF"}
+    items = [TALK, PAPER, {**TALK, "file": "long.wav"}, {**TALK, "file": "next.wav"}]
+    batch = submit(api, items, files).json()
+    done, _, running, _ = job_ids(batch)
+    work.finish(database, done)
+    first, *_ = work.prepare(database, running, 3)
+    claimed = work.claim(database, first)
+    assert claimed is not None
+    work.complete(database, claimed)
+
+    answer = api.post(batch["urls"]["cancel"])
+
+    cancelled = answer.json()
+    assert (answer.status_code, cancelled["status"]) == (200, "cancelled")
+    assert counts(cancelled) == {"total": 4, "completed": 1, "cancelled": 3}
+    assert cancelled["cancelled_at"] is not None
+    assert "Words of part 0." in api.get(f"/v1/jobs/{running}/transcript").json()["text"]
+    usage = api.get("/v1/usage").json()["audio_s"]
+    assert (usage["used"], usage["reserved"]) == (60.0, 0.0)
+    assert api.post(batch["urls"]["cancel"]).json() == cancelled
+
+
+def test_a_batch_that_has_ended_cannot_be_cancelled(api: TestClient, database: Database) -> None:
+    batch = submit(api, [TALK], {"talk.wav": b"RIFF"}).json()
+    work.finish(database, job_ids(batch)[0])
+
+    answer = api.post(batch["urls"]["cancel"])
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+
+def test_a_batch_of_another_account_is_not_there(api: TestClient, database: Database) -> None:
+    batch = submit(api).json()
+    with database.transaction() as connection:
+        other = accounts.create(connection, "grace", Tier.PRO, operator=True)
+        key = accounts.issue_key(connection, other.id)
+    api.headers["Authorization"] = f"Bearer {key}"
+
+    assert api.get(batch["status_url"]).status_code == api.post(batch["urls"]["cancel"]).status_code == 404
+
+
+def test_a_batch_repeated_under_its_key_is_one_batch_and_gets_one_answer(
+    api: TestClient, database: Database, tmp_path: Path
+) -> None:
+    first = submit(api, key="one")
+    again = submit(api, key="one")
+
+    assert (again.status_code, again.content) == (202, first.content)
+    assert (again.headers["Location"], again.headers["Idempotent-Replayed"]) == (first.headers["Location"], "true")
+    assert n_jobs(database) == len(stored_files(tmp_path)) == 2
+    assert work.execute(database, "SELECT count(*) AS n FROM batches")[0].n == 1
+
+
+@pytest.mark.parametrize(
+    ("items", "files"),
+    [
+        ([TALK, {**PAPER, "metadata": {"a": 1}}], FILES),
+        ([TALK, PAPER], {**FILES, "paper.pdf": b"%PDG"}),
+        ([PAPER, TALK], FILES),
+        ([TALK], {"talk.wav": b"RIFF"}),
+    ],
+)
+def test_another_batch_under_the_same_key_is_a_422_and_leaves_nothing(
+    api: TestClient, database: Database, tmp_path: Path, items: Any, files: Any
+) -> None:
+    submit(api, key="one")
+
+    answer = submit(api, items, files, key="one")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+    assert n_jobs(database) == len(stored_files(tmp_path)) == 2
+
+
+def test_erasing_one_job_leaves_the_others_and_erases_the_answer_that_named_it(
+    api: TestClient, database: Database
+) -> None:
+    batch = submit(api, key="one").json()
+    talk, paper = job_ids(batch)
+
+    assert api.delete(f"/v1/jobs/{talk}").status_code == 204
+
+    left = api.get(batch["status_url"]).json()
+    assert (counts(left), job_ids(left)) == ({"total": 2, "queued": 1, "erased": 1}, [paper])
+    assert held_keys(database) == []
+
+
+def test_a_batch_goes_when_it_has_expired_and_its_last_job_has_gone(
+    api: TestClient, database: Database, tmp_path: Path
+) -> None:
+    batch = submit(api).json()
+    young = submit(api).json()
+    blobs = Blobs((tmp_path / "blobs").as_uri())
+    work.execute(database, "UPDATE batches SET expires_at = now() WHERE id = :id", id=UUID(batch["id"]))
+    cleaned = clean(database, blobs, worker_silence_s=15, idle_s=0)
+    assert (cleaned.batches, api.get(batch["status_url"]).status_code) == (0, 200)
+
+    for job_id in (*job_ids(batch), *job_ids(young)):
+        api.delete(f"/v1/jobs/{job_id}")
+    cleaned = clean(database, blobs, worker_silence_s=15, idle_s=0)
+
+    assert cleaned.batches == 1
+    assert api.get(batch["status_url"]).status_code == 404
+    assert counts(api.get(young["status_url"]).json()) == {"total": 2, "erased": 2}
+
+
+def test_cancelling_batches_while_their_jobs_end_never_deadlocks(
+    api: TestClient, database: Database, account: Account
+) -> None:
+    batch = submit(
+        api,
+        [{**TALK, "file": f"{n}.wav"} for n in range(10)],
+        {f"{n}.wav": b"RIFF" for n in range(10)},
+    ).json()
+    claims = [work.claim_one(database, job_id) for job_id in job_ids(batch)]
+
+    def cancel() -> int:
+        return api.post(batch["urls"]["cancel"]).status_code
+
+    calls = [cancel, *(lambda claimed=one: work.complete(database, claimed) for one in claims), cancel]
+    answers = work.together(8, *calls)
+
+    assert [answers[0], answers[-1]] == [200, 200]
+    assert {type(answer) for answer in answers[1:-1]} <= {type(None), LeaseLost}
+    ended = api.get(batch["status_url"]).json()
+    assert (ended["status"], counts(ended)) == ("cancelled", {"total": 10, "cancelled": 10})
+
+
+def test_the_openapi_document_shows_what_an_item_may_say(api: TestClient) -> None:
+    document = api.get("/openapi.json").json()
+    body = document["paths"]["/v1/batches"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+
+    assert set(body["required"]) == {"file", "items"}
+    assert body["properties"]["file"]["items"]["format"] == "binary"
+    talk, paper = body["properties"]["items"]["items"]["anyOf"]
+    assert {"kind", "file", "language", "metadata"} <= set(talk["properties"])
+    assert (talk["properties"]["kind"]["const"], paper["properties"]["kind"]["const"]) == tuple(JobKind)
+    assert "lane" in body["properties"]
+    assert "lane" not in talk["properties"]
