@@ -22,6 +22,7 @@ POLL_S = 0.5
 _ENDED = frozenset({"completed", "failed", "cancelled"})
 _AWAY = frozenset({"unreachable", "unavailable"})
 _AWAY_RETRIES_S = 60.0
+_LONGEST_PAUSE_S = 8.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -214,20 +215,26 @@ class Client:
 
 
 def _sent_through_breaks(send: Callable[[], JobStatus]) -> JobStatus:
-    """Send a submit; if the connection breaks off, send it again until it is answered, for up to `_AWAY_RETRIES_S`."""
-    broke_at: float | None = None
+    """Send a submit; if the connection breaks off, send it again until it is answered.
+
+    Given up when the pauses come to `_AWAY_RETRIES_S`. How long sending takes does not count: a long upload may break
+    off late and more than once. The pauses grow, so that it is sent a dozen times at most.
+    """
+    broke_off = False
+    pause_s, paused_s = POLL_S, 0.0
     while True:
         try:
             return send()
         except ClientError as error:
-            if broke_at is None and isinstance(error, _BrokeOff):
-                broke_at = time.monotonic()
+            broke_off = broke_off or isinstance(error, _BrokeOff)
             # A service that is just gone, or that has not noticed yet that the first connection broke.
-            passing = error.code in {*_AWAY, "idempotency_in_flight"}
-            if broke_at is None or not passing or time.monotonic() - broke_at > _AWAY_RETRIES_S:
+            away = error.code in {*_AWAY, "idempotency_in_flight"} and paused_s < _AWAY_RETRIES_S
+            if not broke_off or not (away or error.code == "rate_limited"):
                 raise
-            pause_s = max(POLL_S, error.retry_after_s)
-        time.sleep(pause_s)
+            wait_s = max(pause_s, error.retry_after_s)
+            if away:
+                pause_s, paused_s = min(pause_s * 2, _LONGEST_PAUSE_S), paused_s + wait_s
+        time.sleep(wait_s)
 
 
 def _refusal(answer: httpx.Response) -> ClientError:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,6 +22,8 @@ class Answer:
     body: bytes
     content_type: str = "application/json"
     retry_after: str = ""
+    after_s: float = 0.0
+    """How long the request takes."""
 
 
 BROKEN_OFF = Answer(0, b"")
@@ -57,8 +60,8 @@ def as_job(status: str = "processing", done: int = 1) -> Answer:
     )
 
 
-def problem(status: int, code: str) -> Answer:
-    return as_json({"code": code, "detail": f"This is {code}."}, status)
+def problem(status: int, code: str, retry_after: str = "") -> Answer:
+    return replace(as_json({"code": code, "detail": f"This is {code}."}, status), retry_after=retry_after)
 
 
 @contextmanager
@@ -73,7 +76,9 @@ def serving(*answers: Answer, port: int = 0) -> Iterator[tuple[str, Asked]]:
             asked.headers.append(dict(self.headers))
             asked.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
             answer = left.pop(0) if len(left) > 1 else left[0]
-            if answer is BROKEN_OFF:
+            if answer.after_s:
+                time.sleep(answer.after_s)
+            if answer.status == BROKEN_OFF.status:
                 self.close_connection = True
                 return
             self.send_response(answer.status)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,7 +114,7 @@ def test_waiting_polls_no_sooner_than_the_service_asks(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr("service.client.time.sleep", waits.append)
-    too_often = replace(problem(429, "rate_limited"), retry_after=sent)
+    too_often = problem(429, "rate_limited", retry_after=sent)
     with serving(too_often, as_job("completed", 4)) as (url, _), Client(url, "k") as client:
         assert client.wait("7").status == "completed"
 

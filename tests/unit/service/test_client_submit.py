@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,36 @@ def test_a_submit_that_broke_off_is_sent_again_through_a_restart(talk: Path) -> 
             thread.join(10)
 
     assert [job.id for job in answers] == ["7"]
+
+
+def test_how_long_sending_takes_does_not_count(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_AWAY_RETRIES_S", 0.1)
+    slow = replace(BROKEN_OFF, after_s=0.2)
+    with serving(slow, slow, as_job("queued")) as (url, asked), Client(url, "k") as client:
+        assert client.transcribe(talk).id == "7"
+
+    assert len(asked.lines) == 3
+
+
+def test_a_submit_that_broke_off_waits_out_a_used_up_rate(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("service.client.time.sleep", waits.append)
+    used_up = problem(429, "rate_limited", retry_after="50")
+    with serving(BROKEN_OFF, used_up, used_up, as_job("queued")) as (url, _), Client(url, "k") as client:
+        assert client.transcribe(talk).id == "7"
+
+    assert waits[1:] == [50, 50]
+
+
+def test_the_pauses_of_a_submit_grow_and_come_to_a_minute(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "POLL_S", 0.5)
+    waits: list[float] = []
+    monkeypatch.setattr("service.client.time.sleep", waits.append)
+    with serving(BROKEN_OFF) as (url, asked), Client(url, "k") as client:
+        refused(lambda: client.transcribe(talk))
+
+    assert waits == [0.5, 1, 2, 4, *[8] * 7]
+    assert len(asked.lines) == 12
 
 
 def test_a_submit_that_breaks_off_again_and_again_is_given_up(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
