@@ -14,6 +14,7 @@ from core.store.accounts import Account
 from core.store.session import Database
 from service.embedded import free_port
 from tests.integration import work
+from tests.waiting import until
 
 
 def test_a_lost_message_is_sent_again_after_a_while(
@@ -75,7 +76,7 @@ def test_ringing_the_bell_sends_without_waiting_for_it(
 
     bell.ring()
 
-    work.until(lambda: broker.llen("io.express") == 1)
+    until(lambda: broker.llen("io.express") == 1)
     bell.close()
 
 
@@ -99,10 +100,10 @@ def test_the_bell_goes_on_after_a_round_that_failed(
     rounds = _FirstRoundFails(dispatcher)
     bell = Bell(cast(Dispatcher, rounds))
     bell.ring()
-    work.until(lambda: rounds.begun == 1)
+    until(lambda: rounds.begun == 1)
     work.submit(database, account)
 
     bell.ring()
 
-    work.until(lambda: broker.llen("io.express") == 1)
+    until(lambda: broker.llen("io.express") == 1)
     bell.close()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,6 +16,7 @@ import redis
 
 from service.embedded import _await, start_postgres, start_valkey
 from service.supervisor import Stopped, Supervisor
+from tests.waiting import until
 
 
 @contextmanager
@@ -26,13 +26,6 @@ def supervised(folder: Path) -> Iterator[Supervisor]:
         yield supervisor
     finally:
         supervisor.stop()
-
-
-def until(true: Callable[[], object], within_s: float = 30) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, "this did not come to be"
-        time.sleep(0.02)
 
 
 def notes(url: str) -> list[str]:

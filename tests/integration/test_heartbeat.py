@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
@@ -18,16 +18,10 @@ from core.store.chunks import Claim
 from core.store.session import Database
 from core.store.workers import WorkerRecord
 from tests.integration import work
+from tests.waiting import until
 from workers.lease import Heartbeat, Lease, Pace
 
 QUICK = Pace(heartbeat_s=0.02, lease_s=60, stall_s=60)
-
-
-def until(true: Callable[[], object], within_s: float = 10) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, "this did not come to be"
-        time.sleep(0.01)
 
 
 def describe(claim: Claim | None) -> WorkerRecord:

@@ -26,6 +26,7 @@ from service import processes
 from service.embedded import free_port
 from tests.integration import work
 from tests.integration.repeated import begin, let_pass
+from tests.waiting import until
 
 BOUNDARY = "b0undary"
 HEAD = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="talk.wav"\r\n\r\nRIFF'.encode()
@@ -46,7 +47,7 @@ class RunningApi:
             "SCRIBELANE_BLOB_URL": settings.blob_url,
         }
         self.process = subprocess.Popen(command.argv, env={**os.environ, **command.environment, **own})
-        work.until(self._answers, within_s=60)
+        until(self._answers, within_s=60)
 
     def _answers(self) -> bool:
         with suppress(httpx.TransportError):
@@ -84,10 +85,10 @@ def in_flight(database: Database) -> bool:
 def test_a_client_that_hangs_up_frees_its_key(settings: Settings, key: str, database: Database) -> None:
     with running(settings, key) as api:
         half = api.begin()
-        work.until(lambda: in_flight(database))
+        until(lambda: in_flight(database))
         meanwhile = api.submit()
         half.close()
-        work.until(lambda: not in_flight(database))
+        until(lambda: not in_flight(database))
         again = api.submit()
 
     assert (meanwhile.status_code, meanwhile.json()["code"]) == (409, "idempotency_in_flight")
@@ -98,7 +99,7 @@ def test_an_api_that_is_killed_in_an_upload_blocks_the_key_for_its_lease_only(
     settings: Settings, key: str, database: Database
 ) -> None:
     with running(settings, key) as killed, killed.begin():
-        work.until(lambda: in_flight(database))
+        until(lambda: in_flight(database))
         killed.process.kill()
     with running(settings, key) as api:
         early = api.submit()

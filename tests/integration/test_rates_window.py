@@ -17,6 +17,7 @@ from service.embedded import free_port, start_valkey
 from service.rates import PAUSE_S, Rates, Standing
 from service.supervisor import Supervisor
 from tests.integration import work
+from tests.waiting import until
 
 PROMPT_S = 5
 """Far above one wait for a Valkey that hangs, far below a wait for each of many requests."""
@@ -140,7 +141,7 @@ def test_while_one_request_looks_whether_the_broker_is_back_the_others_pass(monk
     monkeypatch.setattr(rates, "_ask", hangs)
     looking = threading.Thread(target=rates.take, args=(uuid4(), 5))
     looking.start()
-    work.until(lambda: asked)
+    until(lambda: asked)
     others = [rates.take(uuid4(), 5) for _ in range(10)]
     looked.set()
     looking.join()

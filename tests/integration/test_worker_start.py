@@ -17,6 +17,7 @@ from core.store.session import Database
 from service import processes
 from service.supervisor import Program, Supervisor
 from tests.integration import work
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +59,7 @@ def test_a_worker_that_cannot_start_leaves_the_work_to_others(
     job_id = work.submit(database, account)
     dispatcher.round()
 
-    work.until(lambda: "this worker cannot start" in supervisor.log_of("io").read_text(), within_s=60)
+    until(lambda: "this worker cannot start" in supervisor.log_of("io").read_text(), within_s=60)
 
     (chunk,) = work.chunk_rows(database, job_id)
     assert (chunk.status, chunk.attempt) == ("queued", 0)

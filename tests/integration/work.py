@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -210,10 +209,3 @@ def transcribing(database: Database, account: Account, n_chunks: int, lane: Lane
 def jobs_of(database: Database, chunk_ids: list[str]) -> list[UUID]:
     found = {str(row.id): row.job_id for row in execute(database, "SELECT id, job_id FROM chunks")}
     return [found[chunk_id] for chunk_id in chunk_ids]
-
-
-def until(true: Callable[[], object], within_s: float = 10) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, "this did not come to be"
-        time.sleep(0.01)

@@ -11,8 +11,8 @@ import pytest
 from service import client as client_module
 from service.client import Client, JobStatus
 from service.embedded import free_port
-from tests.integration.work import until
 from tests.unit.service.answering import BROKEN_OFF, Answer, Asked, as_job, problem, refused, serving
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)

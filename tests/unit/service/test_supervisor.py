@@ -6,25 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service import supervisor as supervisor_module
 from service.supervisor import Program, Supervisor
+from tests.waiting import until
 
 SLEEPS = ["sleep", "300"]
 ROOT = Path(__file__).parents[3]
-
-
-def until(true: Callable[[], object], within_s: float = 20) -> None:
-    """Wait for a state of the processes."""
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, "this did not come to be"
-        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:
