@@ -50,6 +50,11 @@ def balance(database: Database, account: Account, unit: Unit = Unit.AUDIO_S) -> 
         return usage.of(connection, account.id, work.TIERS).balances[unit]
 
 
+def used_and_reserved(database: Database, account: Account, unit: Unit = Unit.AUDIO_S) -> tuple[Decimal, Decimal]:
+    now = balance(database, account, unit)
+    return now.used, now.reserved
+
+
 def ledger(database: Database, job_id: UUID) -> list[tuple[str, Decimal]]:
     query = "SELECT kind, amount FROM usage_events WHERE job_id = :job ORDER BY id"
     return [(row.kind, row.amount) for row in work.execute(database, query, job=job_id)]
@@ -58,6 +63,13 @@ def ledger(database: Database, job_id: UUID) -> list[tuple[str, Decimal]]:
 def fail(database: Database, claimed: Claim, error: JobError | None = None) -> None:
     with database.transaction() as connection:
         completion.fail(connection, claimed, error or MediaUnreadable(), max_failures=3)
+
+
+def failed(database: Database, account: Account, n_chunks: int = 1) -> UUID:
+    """A job of so many minutes, each a chunk, of which the first has failed."""
+    job_id = work.transcribing(database, account, n_chunks)
+    fail(database, work.claim_one(database, job_id))
+    return job_id
 
 
 def cancel(database: Database, job_id: UUID, account: Account) -> None:

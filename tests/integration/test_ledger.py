@@ -23,6 +23,7 @@ from tests.integration.quota import (
     limited,
     prepare_as_a_worker_does,
     totals_that_differ_from_the_ledger,
+    used_and_reserved,
 )
 
 
@@ -42,7 +43,7 @@ def test_of_a_hundred_jobs_at_once_exactly_those_go_on_that_the_quota_admits(
     assert (len(admitted), refused) == (10, ["quota_exceeded"] * 90)
     for job in admitted:
         work.finish(database, job.id)
-    assert (balance(database, account).used, balance(database, account).reserved) == (10 * MINUTE, ZERO)
+    assert used_and_reserved(database, account) == (10 * MINUTE, ZERO)
     assert totals_that_differ_from_the_ledger(database) == []
 
 

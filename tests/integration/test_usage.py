@@ -22,11 +22,13 @@ from tests.integration.quota import (
     balance,
     cancel,
     fail,
+    failed,
     ledger,
     limited,
     move_usage_to_last_month,
     prepare_as_a_worker_does,
     totals_that_differ_from_the_ledger,
+    used_and_reserved,
 )
 
 
@@ -35,7 +37,7 @@ def test_nothing_is_held_until_the_length_is_known(database: Database, account: 
     assert balance(database, account).reserved == 0
 
     work.prepare(database, job_id, 2)
-    assert (balance(database, account).reserved, balance(database, account).used) == (2 * MINUTE, ZERO)
+    assert used_and_reserved(database, account) == (ZERO, 2 * MINUTE)
 
 
 @pytest.mark.parametrize(
@@ -49,12 +51,11 @@ def test_what_a_completed_job_held_is_used(
     work.finish(database, job_id, 2)
 
     assert ledger(database, job_id) == [("reserve", amount), ("settle", amount)]
-    assert (balance(database, account, unit).reserved, balance(database, account, unit).used) == (ZERO, amount)
+    assert used_and_reserved(database, account, unit) == (amount, ZERO)
 
 
 def test_what_a_failed_job_held_is_free_again(database: Database, account: Account) -> None:
-    job_id = work.transcribing(database, account, 2)
-    fail(database, work.claim_one(database, job_id))
+    job_id = failed(database, account, 2)
 
     assert ledger(database, job_id) == [("reserve", 2 * MINUTE), ("refund", 2 * MINUTE)]
     assert balance(database, account) == Balance(Unit.AUDIO_S, balance(database, account).limit)
@@ -75,7 +76,7 @@ def test_erasing_a_job_keeps_what_it_used_and_gives_back_what_it_held(database: 
         with database.transaction() as connection:
             jobs.delete(connection, job_id, account.id)
 
-    assert (balance(database, account).used, balance(database, account).reserved) == (MINUTE, ZERO)
+    assert used_and_reserved(database, account) == (MINUTE, ZERO)
     assert [kind for kind, _ in ledger(database, done) + ledger(database, open_)] == [
         *("reserve", "settle", "reserve", "refund")
     ]
@@ -160,19 +161,17 @@ def test_what_was_used_last_month_leaves_this_month_whole(database: Database, ac
 
 
 def test_a_failed_job_holds_its_length_again_when_it_is_tried_again(database: Database, account: Account) -> None:
-    job_id = work.transcribing(database, account, 1)
-    fail(database, work.claim_one(database, job_id))
+    job_id = failed(database, account)
     with database.transaction() as connection:
         jobs.retry(connection, job_id, account.id, work.TIERS)
     work.finish(database, job_id)
 
     assert [kind for kind, _ in ledger(database, job_id)] == ["reserve", "refund", "reserve", "settle"]
-    assert (balance(database, account).used, balance(database, account).reserved) == (MINUTE, ZERO)
+    assert used_and_reserved(database, account) == (MINUTE, ZERO)
 
 
 def test_a_job_for_which_nothing_is_left_is_not_tried_again(database: Database, account: Account) -> None:
-    job_id = work.transcribing(database, account, 1)
-    fail(database, work.claim_one(database, job_id))
+    job_id = failed(database, account)
     with (
         pytest.raises(QuotaExceeded, match="takes 60 s") as refused,
         database.transaction() as connection,
@@ -190,4 +189,4 @@ def test_a_job_that_was_over_quota_can_be_tried_again_when_there_is_room(databas
         jobs.retry(connection, job_id, account.id, work.TIERS)
 
     assert work.finish(database, job_id).status is JobStatus.COMPLETED
-    assert balance(database, account).used == MINUTE
+    assert used_and_reserved(database, account) == (MINUTE, ZERO)
