@@ -98,10 +98,10 @@ def test_a_client_that_hangs_up_frees_its_key(settings: Settings, key: str, data
 def test_an_api_that_is_killed_in_an_upload_blocks_the_key_for_its_lease_only(
     settings: Settings, key: str, database: Database
 ) -> None:
-    with running(settings, key) as killed, killed.begin():
-        until(lambda: in_flight(database))
-        killed.process.kill()
-    with running(settings, key) as api:
+    with running(settings, key) as killed, running(settings, key) as api:
+        with killed.begin():
+            until(lambda: in_flight(database))
+            killed.process.kill()
         early = api.submit()
         let_pass(database, idempotency.LEASE_S)
         later, again = api.submit(), api.submit()
