@@ -70,8 +70,12 @@ def _begin(database: Database, account_id: UUID, key: str) -> Begun | Earlier:
 
 
 def _release(database: Database, begun: Begun) -> None:
-    with database.transaction() as connection:
-        idempotency.release(connection, begun)
+    try:
+        with database.transaction() as connection:
+            idempotency.release(connection, begun)
+    except SQLAlchemyError as error:
+        # The client is to hear what its request failed of; the key is free when its lease has run out.
+        log.warning("could not release an idempotency key", error=str(error).split("\n")[0])
 
 
 def _renew(database: Database, begun: Begun) -> None:

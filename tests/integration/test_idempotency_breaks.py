@@ -25,7 +25,7 @@ from service import idempotency as door
 from service import processes
 from service.embedded import free_port
 from tests.integration import work
-from tests.integration.repeated import begin, let_pass
+from tests.integration.repeated import begin, let_pass, refused, submit
 from tests.waiting import until
 
 BOUNDARY = "b0undary"
@@ -76,6 +76,10 @@ def running(settings: Settings, key: str) -> Iterator[RunningApi]:
     finally:
         api.process.kill()
         api.process.wait()
+
+
+def away(*_: Any) -> None:
+    raise OperationalError("UPDATE", {}, Exception("no connection"))
 
 
 def in_flight(database: Database) -> bool:
@@ -137,10 +141,16 @@ def test_an_upload_that_takes_longer_than_a_lease_keeps_its_key(
 def test_an_upload_outlives_a_database_that_is_away_when_its_key_is_to_be_renewed(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: Any) -> None:
-        raise OperationalError("UPDATE", {}, Exception("no connection"))
-
     monkeypatch.setattr(door, "RENEW_S", 0.0)
     monkeypatch.setattr(idempotency, "renew", away)
 
     assert api.post("/v1/transcriptions", content=HEAD + TAIL, headers=HEADERS).status_code == 202
+
+
+def test_a_request_that_fails_says_why_even_if_its_key_cannot_be_given_back(
+    api: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "release", away)
+
+    assert refused(submit(api, model="no-such-model"), 422, "unknown_model")
+    assert in_flight(database)
