@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from core import errors
 from core.errors import RequestError
+from service.rates import headers_of
 
 log = structlog.get_logger(__name__)
 
@@ -141,6 +142,7 @@ def _nobody_listens(request: Request, _: Exception) -> JSONResponse:
     return problem(400, "invalid_request", "The request broke off.")
 
 
-def _internal_error(_: Request, error: Exception) -> JSONResponse:
+def _internal_error(request: Request, error: Exception) -> JSONResponse:
     log.error("a request failed", exc_info=error)
-    return problem(500, "internal", "The service failed on this request; the operator's log says why.")
+    detail = "The service failed on this request; the operator's log says why."
+    return problem(500, "internal", detail, headers_of(request.scope))  # which no middleware adds to this one

@@ -122,11 +122,24 @@ def remember(scope: Scope, standing: Standing) -> None:
     scope["state"][_STATE] = standing
 
 
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The `RateLimit-*` fields of the answer to a request; none for one that was not counted."""
+    standing: Standing | None = scope.get("state", {}).get(_STATE)
+    if standing is None:
+        return {}
+    return {
+        "RateLimit-Limit": str(standing.limit),
+        "RateLimit-Remaining": str(standing.remaining),
+        "RateLimit-Reset": str(standing.reset_s),
+    }
+
+
 class RateHeaders:
     """ASGI middleware: `RateLimit-Limit`, `-Remaining` and `-Reset` (seconds) on every answer to a counted request.
 
     The three fields of draft-ietf-httpapi-ratelimit-headers up to 05, which clients know best. Here and not in the
-    routes, because a refusal and an answer that a route made itself carry them too.
+    routes, because a refusal and an answer that a route made itself carry them too. Starlette answers an unexpected
+    error outside of every middleware; `service.problems` adds the fields to that one.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -136,15 +149,11 @@ class RateHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        state = scope.setdefault("state", {})
+        scope.setdefault("state", {})
 
         async def told(message: Message) -> None:
-            standing: Standing | None = state.get(_STATE)
-            if message["type"] == "http.response.start" and standing is not None:
-                headers = MutableHeaders(scope=message)
-                headers["RateLimit-Limit"] = str(standing.limit)
-                headers["RateLimit-Remaining"] = str(standing.remaining)
-                headers["RateLimit-Reset"] = str(standing.reset_s)
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers_of(scope))
             await send(message)
 
         await self._app(scope, receive, told)

@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 from core.errors import RateLimited
 from core.lanes import Tier
 from core.settings import Settings
-from core.store import accounts
+from core.store import accounts, jobs
 from core.store.accounts import Account
 from core.store.session import Database
 from service.app import create_app
@@ -82,6 +82,19 @@ def test_an_answer_that_a_route_makes_itself_says_it_too(
         text = api.get(f"/v1/jobs/{job_id}/transcript", params={"format": "text"})
 
     assert (text.status_code, standing_of(text.headers)) == (200, (5, 4))
+
+
+def test_an_unexpected_error_says_it_too(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(jobs, "list_of", fails)
+    with limited(5) as api:
+        quiet = TestClient(api.app, headers=dict(api.headers), raise_server_exceptions=False)
+        counted, not_counted = quiet.get("/v1/jobs"), quiet.get("/v1/jobs", headers={"Authorization": "Bearer sl_no"})
+
+    assert (counted.status_code, standing_of(counted.headers)) == (500, (5, 4))
+    assert "RateLimit-Limit" not in not_counted.headers
 
 
 def test_one_request_too_many_is_a_429_that_says_what_to_do(limited: Limited) -> None:
