@@ -6,6 +6,7 @@ Only the composition roots read it (`service.app`, `service.cli`, `workers.runti
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self
@@ -13,6 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import Misconfigured
 
 VISIBILITY_TIMEOUT_S = 900
 """A message that is not acknowledged for so long is delivered again; nothing renews it."""
@@ -94,7 +97,23 @@ class Settings(BaseSettings):
         return value.upper() if isinstance(value, str) else value
 
 
+_MOVED = {
+    "SCRIBELANE_RETENTION_DAYS": "retention_days",
+    "SCRIBELANE_UPLOAD_MAX_BYTES": "upload_max_bytes",
+    "SCRIBELANE_MEDIA_MAX_S": "media_max_s",
+}
+"""Former settings, and the line of a tier that each of them is now."""
+
+
 @cache
 def settings() -> Settings:
-    """The process's settings, read once."""
+    """The process's settings, read once. Raises `Misconfigured` for one that is a tier's now."""
+    # Ignored, it would leave whoever set it with another limit than they believe.
+    held = sorted(_MOVED.keys() & {name.upper() for name, value in os.environ.items() if value})
+    if held:
+        name = held[0]
+        raise Misconfigured(
+            f"{name} is no setting any more: each tier has its own limit. Unset it, and write the line {_MOVED[name]} "
+            "under [tiers.free], [tiers.pro] and [tiers.enterprise] in the file that SCRIBELANE_TIERS_FILE names."
+        )
     return Settings()

@@ -103,9 +103,11 @@ def doctor(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Check this machine and this configuration; say what is missing and what to do."""
     with clear_errors():
         from core.errors import Misconfigured
+        from core.settings import settings
 
         with suppress(Misconfigured):  # nothing runs here: then the doctor says so, beside all else
             use_local_service(data_dir)
+        settings()  # the doctor reads them too, and has no clear errors of its own
         raise typer.Exit(subprocess.run([sys.executable, "-m", "workers.doctor"], check=False).returncode)
 
 

@@ -134,6 +134,14 @@ def test_the_doctor_examines_a_machine_on_which_nothing_runs(tmp_path: Path) -> 
     assert "!!  database" in done.stdout
 
 
+def test_the_doctor_says_in_a_line_which_setting_cannot_be_read(tmp_path: Path) -> None:
+    environment = {**os.environ, "SCRIBELANE_RETENTION_DAYS": "365"}
+    command = [SCRIBELANE, "doctor", "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: SCRIBELANE_RETENTION_DAYS is no setting any more")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
@@ -142,6 +150,7 @@ def test_the_doctor_examines_a_machine_on_which_nothing_runs(tmp_path: Path) -> 
         ("SCRIBELANE_BLOB_URL", "/no/scheme", "file:///"),
         ("SCRIBELANE_CHUNK_AUDIO_S", "5", "30"),
         ("SCRIBELANE_TIERS_FILE", "/no/such/tiers.toml", "/no/such/tiers.toml cannot be read"),
+        ("SCRIBELANE_RETENTION_DAYS", "365", "the line retention_days"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named_before_anything_starts(

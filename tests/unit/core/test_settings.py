@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from dataclasses import fields
 
 import pytest
 from pydantic import ValidationError
 
-from core.settings import Settings
+from core.errors import Misconfigured
+from core.settings import Settings, settings
+from core.tiers import Plan
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("SCRIBELANE_")]:
         monkeypatch.delenv(name)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
 
 
 def test_a_variable_sets_the_field_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,6 +40,21 @@ def test_a_variable_of_no_setting_is_ignored(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SCRIBELANE_NO_SUCH_THING", "1")
 
     assert not hasattr(Settings(), "no_such_thing")
+
+
+@pytest.mark.parametrize("line", ["retention_days", "upload_max_bytes", "media_max_s"])
+def test_a_former_setting_is_refused_with_the_line_that_it_is_now(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    assert line in {field.name for field in fields(Plan)}
+    monkeypatch.setenv(f"SCRIBELANE_{line.upper()}", "1")
+
+    with pytest.raises(Misconfigured, match=f"SCRIBELANE_{line.upper()} .* {line} .*SCRIBELANE_TIERS_FILE"):
+        settings()
+
+
+def test_a_former_setting_that_is_empty_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIBELANE_RETENTION_DAYS", "")
+
+    assert settings() == Settings()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +79,7 @@ def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_field(
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"),
+    ("together", "named"),
     [
         ({"lease_s": 10, "heartbeat_s": 5}, "lease_s"),
         ({"soft_time_limit_s": 600}, "soft_time_limit_s"),
@@ -65,9 +87,9 @@ def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_field(
         ({"stall_s": 540}, "stall_s"),
     ],
 )
-def test_values_that_cannot_work_together_are_refused(settings: dict[str, float], named: str) -> None:
+def test_values_that_cannot_work_together_are_refused(together: dict[str, float], named: str) -> None:
     with pytest.raises(ValidationError, match=named):
-        Settings.model_validate(settings)
+        Settings.model_validate(together)
 
 
 def test_settings_cannot_be_changed_after_the_start() -> None:
