@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -35,11 +36,12 @@ class Servers:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    folder = tmp_path_factory.mktemp("servers")
-    supervisor = Supervisor(folder / "logs")
+    supervisor = Supervisor(tmp_path_factory.mktemp("servers"))
+    # Not below pytest's folder: PostgreSQL gives up root, and every session that begins closes that one to others.
+    data = TemporaryDirectory(prefix="scribelane-tests-")
     try:
-        url = start_postgres(supervisor, folder / "postgres")
-        broker_url = start_valkey(supervisor, folder / "valkey")
+        url = start_postgres(supervisor, Path(data.name) / "postgres")
+        broker_url = start_valkey(supervisor, Path(data.name) / "valkey")
         with psycopg.connect(url, autocommit=True) as connection:
             # Nothing of it is to survive, so nothing waits for the disk; a test of what survives starts its own.
             for setting in ("fsync", "synchronous_commit", "full_page_writes"):
@@ -53,6 +55,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         yield Servers(template_url, broker_url)
     finally:
         supervisor.stop()
+        data.cleanup()
 
 
 @pytest.fixture
