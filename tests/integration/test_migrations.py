@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from enum import StrEnum
 from uuid import UUID
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -19,7 +16,6 @@ from core.store import migrations
 from core.store.accounts import Account
 from core.store.session import Database
 from core.store.tables import metadata
-from tests.conftest import Servers
 from tests.integration import work
 
 FACTS_OF_JOB = {
@@ -36,18 +32,6 @@ FACTS_OF_CHUNK = {
     ChunkStatus.FAILED: "lease_until = NULL, finished_at = now(), error_code = 'timeout'",
     ChunkStatus.CANCELLED: "lease_until = NULL, finished_at = now(), error_code = NULL",
 }
-
-
-@pytest.fixture
-def empty_database(servers: Servers) -> Iterator[Database]:
-    """A database before its first migration."""
-    name = f"unmigrated_{uuid.uuid4().hex}"
-    admin_url = servers.template_url.replace("/template?", "/postgres?")
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    database = Database(servers.template_url.replace("/template?", f"/{name}?"))
-    yield database
-    database.close()
 
 
 def go(database: Database, table: str, row: UUID, status: StrEnum, facts: str) -> bool:

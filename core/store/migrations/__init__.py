@@ -20,14 +20,17 @@ def _config() -> Config:
     return config
 
 
-def upgrade(database: Database) -> str:
-    """Bring the database to the newest revision and return its name. Safe to call from several processes."""
+def upgrade(database: Database, revision: str = "head") -> str:
+    """Bring the database to the newest revision, or to the one named, and return its name.
+
+    Safe to call from several processes.
+    """
     config = _config()
     with database.transaction() as connection:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    return newest()
+        command.upgrade(config, revision)
+        return MigrationContext.configure(connection).get_current_revision() or ""
 
 
 def newest() -> str:

@@ -14,7 +14,9 @@ COLUMNS = """
 ALTER TABLE jobs
     ADD COLUMN concurrent_jobs integer CHECK (concurrent_jobs > 0),   -- of its account's plan when it was submitted
     ADD COLUMN admitted_at timestamptz;                               -- null: it waits until others have ended
-UPDATE jobs SET concurrent_jobs = 100, admitted_at = created_at;
+UPDATE jobs SET
+    concurrent_jobs = CASE tier WHEN 'free' THEN 2 WHEN 'pro' THEN 10 ELSE 100 END,   -- of its plan now
+    admitted_at = created_at;
 ALTER TABLE jobs ALTER COLUMN concurrent_jobs SET NOT NULL;
 ALTER TABLE jobs ADD CHECK (status NOT IN ('processing', 'completed', 'failed') OR admitted_at IS NOT NULL);
 """
