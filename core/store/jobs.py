@@ -223,11 +223,14 @@ def retry(connection: Connection, job_id: UUID, account_id: UUID, tiers: Tiers) 
         raise NotFound(f"There is no job {job_id} in this account.")
     if job.status is not JobStatus.FAILED:
         raise Conflict(f"The job is {job.status}; only one that failed can be tried again.")
+    erased = sa.select(jobs.c.chunk_blobs_erased_at.is_not(None)).where(jobs.c.id == job_id)
+    if job.stage is Stage.TRANSCRIBE and connection.scalar(erased):  # by a release that kept nothing of a failed job
+        raise Conflict("The audio that is left to transcribe was erased; submit the recording again.")
     cost = cost_of(job.kind, duration_s=job.duration_s, pages=job.pages, chunks_total=job.chunks_total)
     if cost is not None:  # else it failed while it was opened, and reserves when that succeeds
         usage.reserve_again(connection, account_id, job_id, cost, tiers)
     anew = {
-        **dict.fromkeys(("started_at", "finished_at", "admitted_at")),
+        **dict.fromkeys(("started_at", "finished_at", "admitted_at", "chunk_blobs_erased_at")),
         **dict.fromkeys(("error_code", "error_message", "error_retryable", "error_stage")),
     }
     kept = sa.func.greatest(jobs.c.expires_at, sa.func.now() + (jobs.c.expires_at - jobs.c.created_at))

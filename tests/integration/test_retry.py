@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from core.errors import Conflict, LeaseLost, MediaUnreadable
 from core.job import JobKind, JobStatus, Stage
-from core.store import completion, jobs
+from core.store import completion, jobs, retention
 from core.store.accounts import Account
 from core.store.chunks import Claim
 from core.store.jobs import Job
@@ -100,6 +100,35 @@ def test_only_what_has_failed_is_tried_again(database: Database, account: Accoun
 
     with pytest.raises(Conflict, match=status):
         retry(database, job_id, account)
+
+
+def erase_chunk_audio(database: Database, job_id: UUID) -> None:
+    with database.transaction() as connection:
+        retention.mark_chunk_blobs_erased(connection, job_id)
+
+
+def test_what_is_left_of_a_job_whose_audio_is_erased_is_not_tried_again(database: Database, account: Account) -> None:
+    job_id, _ = failed_in_the_middle(database, account)
+    erase_chunk_audio(database, job_id)
+
+    with pytest.raises(Conflict, match="submit the recording again"):
+        retry(database, job_id, account)
+    assert work.job(database, job_id).status is JobStatus.FAILED
+
+
+def test_a_job_that_needs_no_erased_audio_is_tried_again_and_cleaned_again(
+    database: Database, account: Account
+) -> None:
+    job_id = work.submit(database, account)
+    with database.transaction() as connection:
+        completion.fail(connection, work.claim_one(database, job_id), MediaUnreadable(), max_failures=3)
+    erase_chunk_audio(database, job_id)
+    retry(database, job_id, account)
+
+    assert work.finish(database, job_id).status is JobStatus.COMPLETED
+    work.execute(database, "UPDATE jobs SET finished_at = now() - interval '1 hour'")
+    with database.transaction() as connection:
+        assert retention.with_idle_chunk_blobs(connection, idle_s=60, limit=9) == [job_id]
 
 
 def test_of_two_who_try_again_at_once_one_is_told_that_it_is_queued(database: Database, account: Account) -> None:
