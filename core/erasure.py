@@ -9,7 +9,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from core.store import blobs as blob_store
-from core.store import jobs
+from core.store import interventions
 from core.store.blobs import Blobs
 from core.store.session import Database
 
@@ -21,9 +21,9 @@ def erase_job(database: Database, blobs: Blobs, job_id: UUID, account_id: UUID) 
     away what it wrote in between.
     """
     with database.transaction() as connection:
-        jobs.end(connection, job_id, account_id)
+        interventions.end(connection, job_id, account_id)
     blobs.erase(blob_store.job_prefix(job_id))
     with database.transaction() as connection:
-        jobs.delete(connection, job_id, account_id)
+        interventions.delete(connection, job_id, account_id)
     # What a worker wrote between the two; from here on it finds no job and takes away what it wrote itself.
     blobs.erase(blob_store.job_prefix(job_id))

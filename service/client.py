@@ -8,18 +8,21 @@ with Client("http://127.0.0.1:8000", key) as client:
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import httpx
 
+from service.answers import BatchStatus, Hit, JobStatus, Usage, batch_of, hit_of, job_of, usage_of
+
 POLL_S = 0.5
-_ENDED = frozenset({"completed", "failed", "cancelled"})
 _AWAY = frozenset({"unreachable", "unavailable"})
 _AWAY_RETRIES_S = 60.0
 _LONGEST_PAUSE_S = 8.0
@@ -40,65 +43,6 @@ class ClientError(Exception):
 
 class _BrokeOff(ClientError):
     """The connection ended in between: the request may have arrived, or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobStatus:
-    """A job as the service reports it; `eta_s` is None until measured, `raw` is the whole answer."""
-
-    id: str
-    kind: str
-    status: str
-    stage: str
-    name: str
-    chunks_done: int
-    chunks_total: int | None
-    percent: int
-    eta_s: float | None
-    warnings: Sequence[Mapping[str, str]]
-    error: Mapping[str, Any] | None
-    created_at: str
-    raw: Mapping[str, Any]
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.status in _ENDED
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A passage found, with the pages or the seconds where it stands."""
-
-    job_id: str
-    kind: str
-    name: str
-    text: str
-    score: float
-    citation: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """Seconds of audio, or pages, in this period; a limit or a remainder of None is unlimited."""
-
-    limit: float | None
-    granted: float
-    used: float
-    reserved: float
-    remaining: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What an account has used and has left from `period_start` to `period_end`; `raw` is the whole answer."""
-
-    tier: str
-    period_start: str
-    period_end: str
-    audio_s: Quota
-    pages: Quota
-    raw: Mapping[str, Any]
 
 
 class Client:
@@ -123,47 +67,58 @@ class Client:
 
     def transcribe(self, file: Path, options: Mapping[str, str] | None = None) -> JobStatus:
         """Upload a recording; returns the accepted job, one even if the connection breaks off on the way."""
-        return self._submit("/v1/transcriptions", file, options or {})
+        return job_of(self._submitted("/v1/transcriptions", [(file.name, file)], options or {}))
 
     def embed(self, file: Path, options: Mapping[str, str] | None = None) -> JobStatus:
         """Upload a PDF; returns the accepted job, one even if the connection breaks off on the way."""
-        return self._submit("/v1/documents", file, options or {})
+        return job_of(self._submitted("/v1/documents", [(file.name, file)], options or {}))
 
     def job(self, job_id: str) -> JobStatus:
         """The job as it stands."""
-        return _job(self._json("GET", f"/v1/jobs/{job_id}"))
+        return job_of(self._json("GET", f"/v1/jobs/{job_id}"))
 
     def jobs(self, *, limit: int = 20, status: str | None = None) -> list[JobStatus]:
         """One's jobs, the newest first."""
         query = {"limit": str(limit), **({"status": status} if status else {})}
-        return [_job(job) for job in self._json("GET", "/v1/jobs", params=query)["data"]]
+        return [job_of(job) for job in self._json("GET", "/v1/jobs", params=query)["data"]]
 
     def wait(self, job_id: str, on_change: Callable[[JobStatus], None] = lambda job: None) -> JobStatus:
         """Poll until the job has ended, through a restart or a used-up rate too; returns how it ended."""
-        last_answer = time.monotonic()
-        while True:
-            pause_s = POLL_S
-            try:
-                job = self.job(job_id)
-                last_answer = time.monotonic()
-                on_change(job)
-                if job.ended:
-                    return job
-            except ClientError as error:
-                if error.code == "rate_limited":
-                    last_answer = time.monotonic()  # it is not away
-                elif error.code not in _AWAY or time.monotonic() - last_answer > _AWAY_RETRIES_S:
-                    raise
-                pause_s = max(pause_s, error.retry_after_s)
-            time.sleep(pause_s)
+        return _polled(lambda: self.job(job_id), on_change)
+
+    def submit_batch(self, items: Sequence[tuple[Path, Mapping[str, Any]]], *, lane: str = "") -> BatchStatus:
+        """Upload up to 100 recordings and PDFs at once, each with its options; `kind` is told from the file's name.
+
+        Look at the items of the batch: each was accepted or refused by itself.
+        """
+        names = _distinct([file.name for file, _ in items])
+        described = [
+            {"kind": "document" if file.suffix.lower() == ".pdf" else "transcription", **options, "file": name}
+            for name, (file, options) in zip(names, items, strict=True)
+        ]
+        fields = {"items": json.dumps(described), **({"lane": lane} if lane else {})}
+        files = [(name, file) for name, (file, _) in zip(names, items, strict=True)]
+        return batch_of(self._submitted("/v1/batches", files, fields))
+
+    def batch(self, batch_id: str) -> BatchStatus:
+        """The batch as it stands."""
+        return batch_of(self._json("GET", f"/v1/batches/{batch_id}"))
+
+    def wait_batch(self, batch_id: str, on_change: Callable[[BatchStatus], None] = lambda batch: None) -> BatchStatus:
+        """Poll until all jobs of a batch have ended; returns how they ended."""
+        return _polled(lambda: self.batch(batch_id), on_change)
+
+    def cancel_batch(self, batch_id: str) -> BatchStatus:
+        """Stop those jobs of a batch that have not ended; what is done stays readable."""
+        return batch_of(self._json("POST", f"/v1/batches/{batch_id}/cancel"))
 
     def cancel(self, job_id: str) -> JobStatus:
         """Stop a job; what is done stays readable."""
-        return _job(self._json("POST", f"/v1/jobs/{job_id}/cancel"))
+        return job_of(self._json("POST", f"/v1/jobs/{job_id}/cancel"))
 
     def retry(self, job_id: str) -> JobStatus:
         """Try a failed job again; only what is not done is worked."""
-        return _job(self._json("POST", f"/v1/jobs/{job_id}/retry"))
+        return job_of(self._json("POST", f"/v1/jobs/{job_id}/retry"))
 
     def transcript(self, job_id: str, form: str = "text") -> str:
         """The transcript as `text` or `json`, or what is done of it so far."""
@@ -172,26 +127,24 @@ class Client:
     def search(self, query: str, *, limit: int = 10, kind: str | None = None) -> list[Hit]:
         """The passages nearest in meaning to the query, best first."""
         body = {"query": query, "limit": limit, **({"kind": kind} if kind else {})}
-        hits = self._json("POST", "/v1/search", json=body)["hits"]
-        names = ("job_id", "kind", "name", "text", "score", "citation")
-        return [Hit(**{name: hit[name] for name in names}) for hit in hits]
+        return [hit_of(hit) for hit in self._json("POST", "/v1/search", json=body)["hits"]]
 
     def usage(self) -> Usage:
         """What is used and left of this month's quotas."""
-        raw = self._json("GET", "/v1/usage")
-        quotas = {unit: Quota(**{name: raw[unit][name] for name in Quota.__slots__}) for unit in ("audio_s", "pages")}
-        return Usage(raw["tier"], raw["period"]["start"], raw["period"]["end"], **quotas, raw=raw)
+        return usage_of(self._json("GET", "/v1/usage"))
 
-    def _submit(self, path: str, file: Path, options: Mapping[str, str]) -> JobStatus:
-        # Under this key the service makes one job, however often the request has to be sent.
+    def _submitted(self, path: str, files: Sequence[tuple[str, Path]], fields: Mapping[str, str]) -> Any:
+        # Under this key the service makes one job or batch, however often the request has to be sent.
         headers = {"Idempotency-Key": str(uuid4())}
-        with file.open("rb") as content:
+        with ExitStack() as opened:
+            contents = [(name, opened.enter_context(file.open("rb"))) for name, file in files]
 
-            def send() -> JobStatus:
-                content.seek(0)
+            def send() -> Any:
+                for _, content in contents:
+                    content.seek(0)
                 # Options go first: the service reads the form as it arrives.
-                form = {"data": dict(options), "files": {"file": (file.name, content)}}
-                return _job(self._json("POST", path, headers=headers, **form))
+                form = {"data": dict(fields), "files": [("file", one) for one in contents]}
+                return self._json("POST", path, headers=headers, **form)
 
             return _sent_through_breaks(send)
 
@@ -214,7 +167,47 @@ class Client:
         return answer
 
 
-def _sent_through_breaks(send: Callable[[], JobStatus]) -> JobStatus:
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, with a number in those that came before: items of a batch tell files apart by their names."""
+    seen: Counter[str] = Counter()
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        stem, dot, suffix = name.rpartition(".")
+        numbered = f"{stem} ({seen[name]}){dot}{suffix}" if dot else f"{name} ({seen[name]})"
+        distinct.append(name if seen[name] == 1 else numbered)
+    return distinct
+
+
+class _Ends(Protocol):
+    @property
+    def ended(self) -> bool: ...
+
+
+Ending = TypeVar("Ending", bound=_Ends)
+
+
+def _polled(ask: Callable[[], Ending], on_change: Callable[[Ending], None]) -> Ending:
+    """Ask until it has ended, for up to `_AWAY_RETRIES_S` without an answer."""
+    last_answer = time.monotonic()
+    while True:
+        pause_s = POLL_S
+        try:
+            found = ask()
+            last_answer = time.monotonic()
+            on_change(found)
+            if found.ended:
+                return found
+        except ClientError as error:
+            if error.code == "rate_limited":
+                last_answer = time.monotonic()  # it is not away
+            elif error.code not in _AWAY or time.monotonic() - last_answer > _AWAY_RETRIES_S:
+                raise
+            pause_s = max(pause_s, error.retry_after_s)
+        time.sleep(pause_s)
+
+
+def _sent_through_breaks(send: Callable[[], Any]) -> Any:
     """Send a submit; if the connection breaks off, send it again until it is answered.
 
     Given up when the pauses come to `_AWAY_RETRIES_S`. How long sending takes does not count: a long upload may break
@@ -248,22 +241,3 @@ def _refusal(answer: httpx.Response) -> ClientError:
 def _retry_after_s(answer: httpx.Response) -> float:
     seconds = answer.headers.get("Retry-After", "")
     return float(seconds) if seconds.isdecimal() else 0.0  # a date, of something that stands in between, says nothing
-
-
-def _job(raw: Mapping[str, Any]) -> JobStatus:
-    progress = raw["progress"]
-    return JobStatus(
-        id=raw["id"],
-        kind=raw["kind"],
-        status=raw["status"],
-        stage=raw["stage"],
-        name=raw["input"]["name"],
-        chunks_done=progress["chunks_done"],
-        chunks_total=progress["chunks_total"],
-        percent=progress["percent"],
-        eta_s=raw["eta_s"],
-        warnings=raw["warnings"],
-        error=raw["error"],
-        created_at=raw["created_at"],
-        raw=raw,
-    )

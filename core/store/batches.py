@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from core.errors import Conflict, NotFound
 from core.job import ENDED, JobStatus
 from core.lanes import Lane
+from core.store import interventions
 from core.store import jobs as job_store
 from core.store.jobs import Job
 from core.store.tables import batches, jobs
@@ -114,7 +115,7 @@ def cancel(connection: Connection, batch_id: UUID, account_id: UUID) -> Batch:
     # Of two who cancel at once the second sees what the first has done.
     connection.execute(sa.select(batches.c.id).where(*this).with_for_update(key_share=True))
     batch = get(connection, batch_id, account_id)
-    n_ended = job_store.end_batch(connection, batch_id)
+    n_ended = interventions.end_batch(connection, batch_id)
     if n_ended == 0 and batch.cancelled_at is None:
         raise Conflict("The batch has ended already.")
     cancelled = sa.update(batches).where(*this, batches.c.cancelled_at.is_(None))

@@ -11,15 +11,12 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from core.errors import Conflict, NotFound
-from core.job import ENDED, ChunkStatus, JobKind, JobStatus, JobWarning, Stage
+from core.errors import NotFound
+from core.job import ChunkStatus, JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier
 from core.options import DocumentOptions, JobOptions, options_of
-from core.quota import cost_of
-from core.store import idempotency, usage
 from core.store.admission import admit
 from core.store.tables import chunks, jobs
-from core.tiers import Tiers
 
 _OPEN_CHUNKS = (ChunkStatus.QUEUED, ChunkStatus.RUNNING)
 
@@ -166,78 +163,19 @@ def of_batch(connection: Connection, batch_id: UUID) -> list[Job]:
     return [_job(row) for row in connection.execute(query)]
 
 
-def lock(connection: Connection, job_id: UUID) -> Job | None:
-    """The job, locked until the end of the transaction; None if it is gone."""
-    row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id).with_for_update(key_share=True)).one_or_none()
+def lock(connection: Connection, job_id: UUID, account_id: UUID | None = None) -> Job | None:
+    """The job, of the given account if one is given, locked until the end of the transaction; None if it is gone."""
+    query = sa.select(jobs).where(jobs.c.id == job_id)
+    if account_id is not None:
+        query = query.where(jobs.c.account_id == account_id)
+    row = connection.execute(query.with_for_update(key_share=True)).one_or_none()
     return None if row is None else _job(row)
 
 
-def cancel(connection: Connection, job_id: UUID, account_id: UUID) -> Job:
-    """End a job at its owner's wish; running chunks notice at their next step. Raises `NotFound`, `Conflict`."""
-    was = end(connection, job_id, account_id)
-    if was in (JobStatus.COMPLETED, JobStatus.FAILED):
-        raise Conflict(f"The job has {was} already.")
-    return get(connection, job_id, account_id)
-
-
-def end(connection: Connection, job_id: UUID, account_id: UUID) -> JobStatus:
-    """Cancel a job unless it has ended; returns the status that it had. Raises `NotFound`."""
-    get(connection, job_id, account_id)
-    job = lock(connection, job_id)
-    if job is None:
-        raise NotFound(f"There is no job {job_id} in this account.")
-    if job.status not in ENDED:
-        _end(connection, [job])
-    return job.status
-
-
-def end_batch(connection: Connection, batch_id: UUID) -> int:
-    """Cancel those jobs of a batch that have not ended; returns how many."""
-    open_ones = jobs.c.status.not_in(ENDED)
-    # All of them are locked before anything else is, in one order: so nobody waits for somebody who waits for him.
-    query = sa.select(jobs).where(jobs.c.batch_id == batch_id, open_ones).order_by(jobs.c.id)
-    found = [_job(row) for row in connection.execute(query.with_for_update(key_share=True))]
-    _end(connection, found)
-    return len(found)
-
-
-def _end(connection: Connection, found: Sequence[Job]) -> None:
-    """Cancel jobs of one account and lane; the caller holds their locks."""
-    for job in found:
-        end_chunks(connection, job.id)
-        cancelled = {"status": JobStatus.CANCELLED, "finished_at": sa.func.now()}
-        connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(cancelled))
-        usage.refund(connection, job.id)
-    if found:
-        admit(connection, found[0].account_id, found[0].lane)
-
-
-def retry(connection: Connection, job_id: UUID, account_id: UUID, tiers: Tiers) -> Job:
-    """Queue a failed job again: what is done stays, the rest is worked.
-
-    Raises `NotFound`, `Conflict`, or `QuotaExceeded`: its failure gave back what it held.
-    """
-    get(connection, job_id, account_id)
-    job = lock(connection, job_id)
-    if job is None:
-        raise NotFound(f"There is no job {job_id} in this account.")
-    if job.status is not JobStatus.FAILED:
-        raise Conflict(f"The job is {job.status}; only one that failed can be tried again.")
-    erased = sa.select(jobs.c.chunk_blobs_erased_at.is_not(None)).where(jobs.c.id == job_id)
-    if job.stage is Stage.TRANSCRIBE and connection.scalar(erased):  # by a release that kept nothing of a failed job
-        raise Conflict("The audio that is left to transcribe was erased; submit the recording again.")
-    cost = cost_of(job.kind, duration_s=job.duration_s, pages=job.pages, chunks_total=job.chunks_total)
-    if cost is not None:  # else it failed while it was opened, and reserves when that succeeds
-        usage.reserve_again(connection, account_id, job_id, cost, tiers)
-    anew = {
-        **dict.fromkeys(("started_at", "finished_at", "admitted_at", "chunk_blobs_erased_at")),
-        **dict.fromkeys(("error_code", "error_message", "error_retryable", "error_stage")),
-    }
-    kept = sa.func.greatest(jobs.c.expires_at, sa.func.now() + (jobs.c.expires_at - jobs.c.created_at))
-    again = sa.update(jobs).where(jobs.c.id == job_id)
-    connection.execute(again.values(status=JobStatus.QUEUED, expires_at=kept, **anew))
-    admit(connection, account_id, job.lane)
-    return get(connection, job_id, account_id)
+def lock_batch(connection: Connection, batch_id: UUID) -> list[Job]:
+    """The jobs of a batch, locked one after the other by their ids: so no two who do this wait for each other."""
+    query = sa.select(jobs).where(jobs.c.batch_id == batch_id).order_by(jobs.c.id)
+    return [_job(row) for row in connection.execute(query.with_for_update(key_share=True))]
 
 
 def end_chunks(connection: Connection, job_id: UUID) -> None:
@@ -247,18 +185,6 @@ def end_chunks(connection: Connection, job_id: UUID) -> None:
         .where(chunks.c.job_id == job_id, chunks.c.status.in_(_OPEN_CHUNKS))
         .values(status=ChunkStatus.CANCELLED, finished_at=sa.func.now(), lease_until=None),
     )
-
-
-def delete(connection: Connection, job_id: UUID, account_id: UUID) -> None:
-    """Erase a job with its chunks, text and vectors. A worker that holds one of its chunks loses it."""
-    get(connection, job_id, account_id)
-    job = lock(connection, job_id)
-    usage.refund(connection, job_id)  # nothing, unless it was tried again after it had ended
-    connection.execute(sa.delete(jobs).where(jobs.c.id == job_id))
-    if job is not None:
-        if job.batch_id is not None:
-            idempotency.forget_batch(connection, job.batch_id)
-        admit(connection, account_id, job.lane)
 
 
 def _job(row: Row[Any]) -> Job:

@@ -15,15 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service.cli.progress import describe, following
+from service.answers import BatchStatus, Hit, JobStatus
+from service.cli.progress import counted, describe, following
 from service.cli.settings_of_client import DEFAULT_DATA_DIR, DataDir, Key, Url, connect
-from service.client import Client, ClientError, Hit, JobStatus
+from service.client import Client, ClientError
 
 _stderr = Console(stderr=True)
 _stdout = Console()
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False)]
 JobId = Annotated[UUID, typer.Argument(metavar="ID", show_default=False)]
+IsBatch = Annotated[bool, typer.Option("--batch", help="The ID is that of a batch.")]
 
 
 class Format(StrEnum):
@@ -42,7 +44,7 @@ class Kind(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the client commands to the command line."""
-    for command in (transcribe, embed, search, jobs, status, cancel, retry, usage):
+    for command in (transcribe, embed, batch, search, jobs, status, cancel, retry, usage):
         app.command(rich_help_panel="Use a service")(command)
 
 
@@ -78,6 +80,31 @@ def embed(
     """Make a PDF searchable and print its job's id."""
     with _client(url, key, data_dir) as client:
         typer.echo(_finish(client, client.embed(file, {"model": model, "lane": lane})).id)
+
+
+def batch(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False)],
+    language: Annotated[str, typer.Option(help="Of the recordings, such as en; empty: detect it.")] = "",
+    lane: Annotated[str, typer.Option(help="express, standard or batch; empty: batch.")] = "",
+    wait: Annotated[bool, typer.Option(help="Follow it to its end.")] = True,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Submit up to 100 recordings and PDFs (*.pdf) at once; print each one's job and how it ended."""
+    spoken = {"language": language} if language else {}
+    items = [(file, {} if file.suffix.lower() == ".pdf" else spoken) for file in files]
+    with _client(url, key, data_dir) as client:
+        found = client.submit_batch(items, lane=lane)
+        typer.echo(f"batch {found.id}", err=True)
+        if wait:
+            found = _finish_batch(client, found)
+    for item in found.items:
+        reason = f"  {item['error']['message']} ({item['error']['code']})" if item["error"] else ""
+        typer.echo(f"{item['job_id'] or '-':36}  {item['status']:10}  {item['file']}{reason}")
+    accepted = {"queued", "processing", "completed"} if not wait else {"completed"}
+    if any(item["status"] not in accepted for item in found.items):
+        raise typer.Exit(1)
 
 
 def search(
@@ -120,16 +147,24 @@ def jobs(
     _stdout.print(table)
 
 
-def status(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
-    """Print a job as JSON."""
+def status(
+    job_id: JobId, is_batch: IsBatch = False, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR
+) -> None:
+    """Print a job, or a batch, as JSON."""
     with _client(url, key, data_dir) as client:
-        typer.echo(json.dumps(client.job(str(job_id)).raw, indent=2, ensure_ascii=False))
+        found = client.batch(str(job_id)) if is_batch else client.job(str(job_id))
+    typer.echo(json.dumps(found.raw, indent=2, ensure_ascii=False))
 
 
-def cancel(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
-    """Stop a job; what is done stays readable."""
+def cancel(
+    job_id: JobId, is_batch: IsBatch = False, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR
+) -> None:
+    """Stop a job, or what has not ended of a batch; what is done stays readable."""
     with _client(url, key, data_dir) as client:
-        typer.echo(describe(client.cancel(str(job_id))))
+        if is_batch:
+            typer.echo(counted(client.cancel_batch(str(job_id))))
+        else:
+            typer.echo(describe(client.cancel(str(job_id))))
 
 
 def retry(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
@@ -198,6 +233,23 @@ def _finish(client: Client, job: JobStatus) -> JobStatus:
         typer.echo(f"error: {reason}", err=True)
         raise typer.Exit(1)
     return job
+
+
+def _finish_batch(client: Client, found: BatchStatus) -> BatchStatus:
+    """Follow the batch until all its jobs have ended."""
+    seen = ""
+
+    def follow(now: BatchStatus) -> None:
+        nonlocal seen
+        if seen != (seen := counted(now)):
+            typer.echo(seen, err=True)
+
+    try:
+        return client.wait_batch(found.id, follow)
+    except KeyboardInterrupt:
+        shown = f"scribelane status --batch {found.id}, or scribelane cancel --batch {found.id}"
+        typer.echo(f"The batch goes on: {shown}", err=True)
+        raise typer.Exit(130) from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from service.client import JobStatus
+from service.answers import BatchStatus, JobStatus
 
 
 class Follower(Protocol):
@@ -25,6 +25,13 @@ def describe(job: JobStatus) -> str:
     if job.ended:
         return f"{job.name}: {job.status}"
     return ", ".join([f"{job.name}: {job.stage}", *_counts(job)])
+
+
+def counted(batch: BatchStatus) -> str:
+    """One line: `processing: 2 queued, 1 completed, of 3`."""
+    counts = {name: n for name, n in batch.request_counts.items() if n and name != "total"}
+    named = ", ".join(f"{n} {name}" for name, n in counts.items())
+    return f"{batch.status}: {named}, of {batch.request_counts['total']}"
 
 
 def _counts(job: JobStatus) -> list[str]:

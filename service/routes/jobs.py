@@ -15,7 +15,7 @@ from core import errors
 from core.erasure import erase_job
 from core.errors import InvalidRequest, NotFound
 from core.job import JobKind, JobStatus
-from core.store import estimates, jobs, passages
+from core.store import estimates, interventions, jobs, passages
 from core.store.estimates import UNKNOWN
 from core.store.jobs import Job, JobFilter
 from core.transcript import plain_text, spoken_language
@@ -76,7 +76,7 @@ def get_job(request: Request, service: ServiceDep, account: AccountDep, job_id: 
 def cancel_job(request: Request, service: ServiceDep, account: AccountDep, job_id: UUID) -> JobOut:
     """Stop a job. Waiting parts at once, a running part at its next step; what is done stays readable."""
     with service.database.transaction() as connection:
-        job = jobs.cancel(connection, job_id, account.id)
+        job = interventions.cancel(connection, job_id, account.id)
     service.bell.ring()
     return job_out(job, UNKNOWN, str(request.base_url))
 
@@ -85,7 +85,7 @@ def cancel_job(request: Request, service: ServiceDep, account: AccountDep, job_i
 def retry_job(request: Request, service: ServiceDep, account: AccountDep, job_id: UUID) -> JobOut:
     """Try a failed job again: only what failed or was cancelled with it is worked, what was done stays."""
     with service.database.transaction() as connection:
-        [shown] = _shown(connection, [jobs.retry(connection, job_id, account.id, service.tiers)], request)
+        [shown] = _shown(connection, [interventions.retry(connection, job_id, account.id, service.tiers)], request)
     service.bell.ring()
     return shown
 

@@ -13,7 +13,8 @@ import pytest
 from fpdf import FPDF
 from pypdf import PdfReader, PdfWriter
 
-from service.client import Client, JobStatus
+from service.answers import JobStatus
+from service.client import Client
 from tests.acceptance.conftest import ROOT, Service
 
 DOCUMENT = ROOT / "examples" / "tides.pdf"

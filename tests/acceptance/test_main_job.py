@@ -9,7 +9,8 @@ import jiwer
 import psycopg
 import pytest
 
-from service.client import Client, JobStatus
+from service.answers import JobStatus
+from service.client import Client
 from tests.acceptance.conftest import ROOT, Service, eventually
 
 RECORDING = ROOT / "examples" / "tides.ogg"

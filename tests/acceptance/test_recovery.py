@@ -14,7 +14,8 @@ import psycopg
 import pytest
 import redis
 
-from service.client import Client, JobStatus
+from service.answers import JobStatus
+from service.client import Client
 from tests.acceptance.conftest import ROOT, Service, eventually, start_service
 
 RECORDING = ROOT / "examples" / "tides.ogg"

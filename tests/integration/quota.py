@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from core.errors import JobError, MediaUnreadable, OverQuota
 from core.quota import Balance, Unit
-from core.store import completion, jobs, usage
+from core.store import completion, interventions, usage
 from core.store.accounts import Account
 from core.store.chunks import Claim
 from core.store.session import Database
@@ -74,7 +74,7 @@ def failed(database: Database, account: Account, n_chunks: int = 1) -> UUID:
 
 def cancel(database: Database, job_id: UUID, account: Account) -> None:
     with database.transaction() as connection:
-        jobs.cancel(connection, job_id, account.id)
+        interventions.cancel(connection, job_id, account.id)
 
 
 def prepare_as_a_worker_does(database: Database, job_id: UUID, plans: Tiers) -> None:

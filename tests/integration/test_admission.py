@@ -9,7 +9,7 @@ from uuid import UUID
 from core.errors import MediaUnreadable
 from core.job import JobKind, JobStatus
 from core.lanes import Lane
-from core.store import completion, jobs
+from core.store import completion, interventions, jobs
 from core.store.accounts import Account
 from core.store.session import Database
 from tests.integration import work
@@ -38,7 +38,7 @@ def test_the_end_of_a_job_lets_the_oldest_of_those_that_wait_begin(database: Dat
     assert work.finish(database, first).status is JobStatus.COMPLETED
     assert admitted(database) == [first, second, third]
     with database.transaction() as connection:
-        jobs.cancel(connection, second, account.id)
+        interventions.cancel(connection, second, account.id)
     assert admitted(database) == [first, second, third, fourth]
 
 
@@ -54,7 +54,7 @@ def test_a_job_that_fails_makes_room_too(database: Database, account: Account) -
 def test_a_job_that_was_cancelled_while_it_waited_is_passed_over(database: Database, account: Account) -> None:
     first, _second, third, fourth = submit(database, account, 4)
     with database.transaction() as connection:
-        jobs.cancel(connection, third, account.id)
+        interventions.cancel(connection, third, account.id)
     work.finish(database, first)
 
     assert work.job(database, third).status is JobStatus.CANCELLED
@@ -93,7 +93,7 @@ def test_many_submits_and_ends_at_once_never_exceed_the_limit_and_leave_no_room_
 
 def cancel(database: Database, job_id: UUID, account: Account) -> None:
     with database.transaction() as connection:
-        jobs.cancel(connection, job_id, account.id)
+        interventions.cancel(connection, job_id, account.id)
 
 
 def test_a_job_that_was_passed_over_while_it_was_locked_is_admitted_by_the_rescuer(
@@ -116,7 +116,7 @@ def test_erasing_a_job_that_was_tried_again_meanwhile_makes_room(database: Datab
     first = work.submit(database, account, JobKind.DOCUMENT, concurrent_jobs=1)
     second = work.submit(database, account, JobKind.DOCUMENT, concurrent_jobs=1)
     with database.transaction() as connection:
-        jobs.delete(connection, first, account.id)  # as the second step of an erasure, without the first
+        interventions.delete(connection, first, account.id)  # as the second step of an erasure, without the first
 
     assert second in admitted(database)
 

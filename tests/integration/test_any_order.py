@@ -22,7 +22,7 @@ from core.errors import (
     QuotaExceeded,
 )
 from core.job import JobKind
-from core.store import chunks, completion, jobs, turns
+from core.store import chunks, completion, interventions, turns
 from core.store.accounts import Account
 from core.store.chunks import Claim, Orphan
 from core.store.session import Database
@@ -83,15 +83,15 @@ class World:
         self._with_claim(pick, lose)
 
     def cancel(self, pick: int) -> None:
-        self._with_job(pick, jobs.cancel)
+        self._with_job(pick, interventions.cancel)
 
     def retry(self, pick: int) -> None:
-        self._with_job(pick, partial(jobs.retry, tiers=PLANS))
+        self._with_job(pick, partial(interventions.retry, tiers=PLANS))
 
     def delete(self, pick: int) -> None:
         def erase(connection: Connection, job_id: UUID, account_id: UUID) -> None:
-            jobs.end(connection, job_id, account_id)
-            jobs.delete(connection, job_id, account_id)
+            interventions.end(connection, job_id, account_id)
+            interventions.delete(connection, job_id, account_id)
 
         self._with_job(pick, erase)
 

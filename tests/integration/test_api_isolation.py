@@ -60,7 +60,7 @@ def test_every_route_of_the_documentation_is_tested_here(api: TestClient) -> Non
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_no_key_and_a_wrong_key_are_a_401(api: TestClient, method: str, path: str) -> None:
-    path = path.format(job_id=uuid.uuid4())
+    path = path.format(job_id=uuid.uuid4(), batch_id=uuid.uuid4())
     del api.headers["Authorization"]
     for headers in ({}, {"Authorization": "Bearer sl_wrong"}, {"Authorization": "Basic sl_wrong"}):
         answer = api.request(method, path, headers=headers)

@@ -9,7 +9,7 @@ from core.errors import Internal
 from core.job import JobStatus, JobWarning
 from core.options import TranscriptionOptions
 from core.plan import AudioChunk, Clip
-from core.store import chunks, completion, jobs
+from core.store import chunks, completion, interventions
 from core.store.accounts import Account
 from core.store.chunks import Claim
 from core.store.session import Database
@@ -97,7 +97,7 @@ def test_a_chunk_of_a_cancelled_job_cannot_be_claimed(database: Database, accoun
     job_id = work.submit(database, account)
     (chunk_id,) = work.queued(database, job_id)
     with database.transaction() as connection:
-        jobs.cancel(connection, job_id, account.id)
+        interventions.cancel(connection, job_id, account.id)
 
     assert work.claim(database, chunk_id) is None
     assert work.job(database, job_id).started_at is None
@@ -134,7 +134,7 @@ def test_a_lease_of_a_cancelled_job_cannot_be_renewed(database: Database, accoun
     job_id = work.submit(database, account)
     claimed = work.claim_one(database, job_id)
     with database.transaction() as connection:
-        jobs.cancel(connection, job_id, account.id)
+        interventions.cancel(connection, job_id, account.id)
 
     assert not renew(database, claimed)
 
@@ -143,7 +143,7 @@ def test_a_lease_of_a_deleted_job_cannot_be_renewed(database: Database, account:
     job_id = work.submit(database, account)
     claimed = work.claim_one(database, job_id)
     with database.transaction() as connection:
-        jobs.delete(connection, job_id, account.id)
+        interventions.delete(connection, job_id, account.id)
 
     assert not renew(database, claimed)
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.erasure import erase_job
 from core.errors import Internal, MediaUnreadable, NotFound
-from core.store import completion, jobs
+from core.store import completion, interventions
 from core.store.accounts import Account
 from core.store.blobs import Blobs, chunk_key, input_key
 from core.store.session import Database
@@ -78,7 +78,7 @@ def test_the_chunk_audio_of_a_completed_job_goes_once_and_its_media_stays(
 def test_the_chunk_audio_of_a_cancelled_job_goes(database: Database, account: Account, blobs: Blobs) -> None:
     job_id = with_blobs(database, account, blobs)
     with database.transaction() as connection:
-        jobs.cancel(connection, job_id, account.id)
+        interventions.cancel(connection, job_id, account.id)
 
     assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).chunk_blobs == 1
 

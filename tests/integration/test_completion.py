@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import Internal, JobError, LeaseLost, MediaUnreadable
 from core.job import JobKind, JobStatus, Stage
-from core.store import completion, jobs
+from core.store import completion, interventions, jobs
 from core.store.accounts import Account
 from core.store.chunks import Claim, Orphan
 from core.store.completion import Rescued
@@ -35,7 +35,7 @@ def rescue(database: Database, claimed: Claim, max_failures: int = 3) -> Rescued
 
 def cancel(database: Database, job_id: UUID, account: Account) -> None:
     with database.transaction() as connection:
-        jobs.cancel(connection, job_id, account.id)
+        interventions.cancel(connection, job_id, account.id)
 
 
 def wait_s(database: Database, chunk_id: UUID) -> float:
@@ -163,7 +163,7 @@ def test_a_result_for_a_cancelled_or_deleted_job_is_refused(database: Database, 
     claims = [work.claim_one(database, job_id) for job_id in (cancelled, deleted)]
     cancel(database, cancelled, account)
     with database.transaction() as connection:
-        jobs.delete(connection, deleted, account.id)
+        interventions.delete(connection, deleted, account.id)
 
     for claimed in claims:
         with pytest.raises(LeaseLost):

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import Conflict, Internal, LeaseLost
 from core.job import JobStatus
-from core.store import completion, jobs, turns
+from core.store import completion, interventions, jobs, turns
 from core.store.accounts import Account
 from core.store.chunks import Claim, Orphan
 from core.store.completion import Rescued
@@ -32,7 +32,7 @@ def rescue(database: Database, claimed: Claim) -> Rescued:
 
 def cancel(database: Database, job_id: UUID, account: Account) -> None:
     with database.transaction() as connection:
-        jobs.cancel(connection, job_id, account.id)
+        interventions.cancel(connection, job_id, account.id)
 
 
 @pytest.mark.timeout(60)

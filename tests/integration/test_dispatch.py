@@ -11,7 +11,7 @@ import redis
 
 from core.dispatch import Dispatcher
 from core.lanes import Lane, Tier
-from core.store import jobs
+from core.store import interventions
 from core.store.accounts import Account
 from core.store.session import Database
 from core.store.turns import IN_FLIGHT_PER_WORKER
@@ -175,7 +175,7 @@ def test_a_chunk_that_waits_after_a_failure_is_not_sent_before_its_time(
 def test_a_cancelled_job_is_not_sent(database: Database, account: Account, dispatcher: Dispatcher) -> None:
     job_id = work.transcribing(database, account, 3)
     with database.transaction() as connection:
-        jobs.cancel(connection, job_id, account.id)
+        interventions.cancel(connection, job_id, account.id)
 
     assert dispatcher.round() == 0
 

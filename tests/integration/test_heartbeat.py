@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from core.errors import LeaseLost
-from core.store import jobs
+from core.store import interventions
 from core.store.accounts import Account
 from core.store.chunks import Claim
 from core.store.session import Database
@@ -126,7 +126,7 @@ def test_a_stage_learns_at_its_next_step_that_its_job_was_cancelled(
 ) -> None:
     with beating(database) as heartbeat, heartbeat.keep(claimed) as lease:
         with database.transaction() as connection:
-            jobs.cancel(connection, claimed.job_id, account.id)
+            interventions.cancel(connection, claimed.job_id, account.id)
 
         until(lambda: lost(lease))
 

@@ -14,7 +14,7 @@ from core.errors import Conflict, NotFound
 from core.job import JobKind, JobStatus, Stage
 from core.lanes import Lane
 from core.options import DocumentOptions
-from core.store import jobs, retention
+from core.store import interventions, jobs, retention
 from core.store.accounts import Account
 from core.store.jobs import Job, JobFilter
 from core.store.session import Database
@@ -30,12 +30,12 @@ def listed(database: Database, account: Account, wanted: JobFilter | None = None
 
 def cancel(database: Database, job_id: UUID, account: Account) -> Job:
     with database.transaction() as connection:
-        return jobs.cancel(connection, job_id, account.id)
+        return interventions.cancel(connection, job_id, account.id)
 
 
 def delete(database: Database, job_id: UUID, account: Account) -> None:
     with database.transaction() as connection:
-        jobs.delete(connection, job_id, account.id)
+        interventions.delete(connection, job_id, account.id)
 
 
 def expired(database: Database, limit: int = 10) -> list[tuple[UUID, UUID]]:
@@ -98,7 +98,7 @@ def test_nobody_sees_the_jobs_of_another(database: Database, account: Account) -
     assert listed(database, work.open_account(database, "mallory")) == []
 
 
-@pytest.mark.parametrize("act", [jobs.get, jobs.cancel, jobs.delete])
+@pytest.mark.parametrize("act", [jobs.get, interventions.cancel, interventions.delete])
 def test_the_job_of_another_is_not_there(
     database: Database, account: Account, act: Callable[[Connection, UUID, UUID], object]
 ) -> None:
@@ -110,7 +110,7 @@ def test_the_job_of_another_is_not_there(
     assert work.job(database, job_id).status is JobStatus.QUEUED
 
 
-@pytest.mark.parametrize("act", [jobs.get, jobs.cancel, jobs.delete])
+@pytest.mark.parametrize("act", [jobs.get, interventions.cancel, interventions.delete])
 def test_a_job_that_never_was_is_not_found(
     database: Database, account: Account, act: Callable[[Connection, UUID, UUID], object]
 ) -> None:

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from core.job import JobStatus, Stage
 from core.lanes import Lane, Tier
-from core.store import chunks, completion, jobs, migrations, passages, turns
+from core.store import chunks, completion, interventions, migrations, passages, turns
 from core.store.accounts import Account
 from core.store.completion import Rescued
 from core.store.session import Database
@@ -195,7 +195,7 @@ def test_a_job_that_had_not_completed_completes(empty_database: Database, held: 
         for orphan in chunks.orphans(connection):
             completion.rescue(connection, orphan, max_failures=3)
         if status == "failed":
-            jobs.retry(connection, held.jobs["failed"], held.account.id, work.TIERS)
+            interventions.retry(connection, held.jobs["failed"], held.account.id, work.TIERS)
 
     job = work.finish(empty_database, held.jobs[status])
 
@@ -214,6 +214,6 @@ def test_an_old_job_that_is_tried_again_lifts_no_limit(empty_database: Database)
     newer = [work.submit(empty_database, account, lane=Lane.EXPRESS, concurrent_jobs=2) for _ in range(3)]
 
     with empty_database.transaction() as connection:
-        jobs.retry(connection, old["failed"], account.id, work.TIERS)
+        interventions.retry(connection, old["failed"], account.id, work.TIERS)
 
     assert [work.queued(empty_database, job_id) for job_id in newer] == [[]] * 3

@@ -155,7 +155,10 @@ def test_every_call_of_v1_is_counted(limited: Limited) -> None:
         paths = api.get("/openapi.json").json()["paths"]
         calls = [(method, path) for path in paths if path.startswith("/v1") for method in paths[path]]
         api.get("/v1/jobs")
-        answers = {f"{method} {path}": api.request(method, path.format(job_id=uuid4())) for method, path in calls}
+        answers = {
+            f"{method} {path}": api.request(method, path.format(job_id=uuid4(), batch_id=uuid4()))
+            for method, path in calls
+        }
 
     assert len(answers) > 8
     assert {call: answer.status_code for call, answer in answers.items() if answer.status_code != 429} == {}

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.engine import Connection
 
 from core.job import JobStatus
-from core.store import chunks, completion, jobs
+from core.store import chunks, completion, interventions
 from core.store.accounts import Account
 from core.store.chunks import Orphan
 from core.store.completion import Rescued
@@ -90,7 +90,7 @@ def test_a_crash_in_a_cancelled_job_is_nobodys_business(database: Database, acco
     job_id = work.submit(database, account)
     work.claim_one(database, job_id)
     with database.transaction() as connection:
-        jobs.cancel(connection, job_id, account.id)
+        interventions.cancel(connection, job_id, account.id)
 
     assert rescue(database, max_failures=1) == 0
     assert work.job(database, job_id).status is JobStatus.CANCELLED

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from core.errors import Conflict, LeaseLost, MediaUnreadable
 from core.job import JobKind, JobStatus, Stage
-from core.store import completion, jobs, retention
+from core.store import completion, interventions, retention
 from core.store.accounts import Account
 from core.store.chunks import Claim
 from core.store.jobs import Job
@@ -29,7 +29,7 @@ def failed_in_the_middle(database: Database, account: Account) -> tuple[UUID, Cl
 
 def retry(database: Database, job_id: UUID, account: Account) -> Job:
     with database.transaction() as connection:
-        return jobs.retry(connection, job_id, account.id, work.TIERS)
+        return interventions.retry(connection, job_id, account.id, work.TIERS)
 
 
 def test_what_was_done_stays_and_the_rest_is_queued(database: Database, account: Account) -> None:
@@ -85,7 +85,7 @@ def test_a_job_that_is_tried_again_waits_for_room_like_any_other(database: Datab
 
     assert work.queued(database, first) == []
     with database.transaction() as connection:
-        jobs.cancel(connection, second, account.id)
+        interventions.cancel(connection, second, account.id)
     assert len(work.queued(database, first)) == 1
 
 
@@ -96,7 +96,7 @@ def test_only_what_has_failed_is_tried_again(database: Database, account: Accoun
         work.finish(database, job_id)
     if status == "cancelled":
         with database.transaction() as connection:
-            jobs.cancel(connection, job_id, account.id)
+            interventions.cancel(connection, job_id, account.id)
 
     with pytest.raises(Conflict, match=status):
         retry(database, job_id, account)

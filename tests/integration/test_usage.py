@@ -11,7 +11,7 @@ from core.errors import QuotaExceeded
 from core.job import JobKind, JobStatus
 from core.lanes import Tier
 from core.quota import Balance, Cost, Unit
-from core.store import jobs, usage
+from core.store import interventions, usage
 from core.store.accounts import Account
 from core.store.results import Prepared
 from core.store.session import Database
@@ -74,7 +74,7 @@ def test_erasing_a_job_keeps_what_it_used_and_gives_back_what_it_held(database: 
     work.finish(database, done)
     for job_id in (done, open_):
         with database.transaction() as connection:
-            jobs.delete(connection, job_id, account.id)
+            interventions.delete(connection, job_id, account.id)
 
     assert used_and_reserved(database, account) == (MINUTE, ZERO)
     assert [kind for kind, _ in ledger(database, done) + ledger(database, open_)] == [
@@ -163,7 +163,7 @@ def test_what_was_used_last_month_leaves_this_month_whole(database: Database, ac
 def test_a_failed_job_holds_its_length_again_when_it_is_tried_again(database: Database, account: Account) -> None:
     job_id = failed(database, account)
     with database.transaction() as connection:
-        jobs.retry(connection, job_id, account.id, work.TIERS)
+        interventions.retry(connection, job_id, account.id, work.TIERS)
     work.finish(database, job_id)
 
     assert [kind for kind, _ in ledger(database, job_id)] == ["reserve", "refund", "reserve", "settle"]
@@ -176,7 +176,7 @@ def test_a_job_for_which_nothing_is_left_is_not_tried_again(database: Database, 
         pytest.raises(QuotaExceeded, match="takes 60 s") as refused,
         database.transaction() as connection,
     ):
-        jobs.retry(connection, job_id, account.id, limited(audio_s=59))
+        interventions.retry(connection, job_id, account.id, limited(audio_s=59))
 
     assert 0 < (refused.value.retry_after_s or 0) <= 31 * 86400
     assert work.job(database, job_id).status is JobStatus.FAILED
@@ -186,7 +186,7 @@ def test_a_job_that_was_over_quota_can_be_tried_again_when_there_is_room(databas
     job_id = work.submit(database, account)
     prepare_as_a_worker_does(database, job_id, limited(audio_s=1))
     with database.transaction() as connection:
-        jobs.retry(connection, job_id, account.id, work.TIERS)
+        interventions.retry(connection, job_id, account.id, work.TIERS)
 
     assert work.finish(database, job_id).status is JobStatus.COMPLETED
     assert used_and_reserved(database, account) == (MINUTE, ZERO)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from service import client as client_module
-from service.client import Client, ClientError, JobStatus
+from service.answers import JobStatus
+from service.client import Client, ClientError
 from service.embedded import free_port
 from tests.unit.service.answering import Answer, as_job, as_json, problem, refused, serving
 

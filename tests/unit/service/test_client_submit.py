@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from service import client as client_module
-from service.client import Client, JobStatus
+from service.answers import JobStatus
+from service.client import Client
 from service.embedded import free_port
 from tests.unit.service.answering import BROKEN_OFF, Answer, Asked, as_job, problem, refused, serving
 from tests.waiting import until

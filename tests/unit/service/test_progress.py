@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
+from service.answers import JobStatus
 from service.cli.progress import describe, duration, following
-from service.client import JobStatus
 
 
 def seen(

@@ -7,8 +7,9 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
+from service.answers import Quota
 from service.cli import app
-from service.client import Client, Quota
+from service.client import Client
 from tests.unit.service.answering import as_json, problem, serving
 
 AUDIO: dict[str, Any] = {
