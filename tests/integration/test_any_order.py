@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from uuid import UUID, uuid4
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.engine import Connection
+from uuid_utils.compat import uuid7
 
 from core.errors import (
     Conflict,
@@ -22,11 +24,14 @@ from core.errors import (
     QuotaExceeded,
 )
 from core.job import JobKind
-from core.store import chunks, completion, interventions, turns
+from core.store import batches, chunks, completion, interventions, jobs, turns
 from core.store.accounts import Account
+from core.store.batches import NewBatch
+from core.store.blobs import Blobs
 from core.store.chunks import Claim, Orphan
 from core.store.session import Database
 from tests.integration import quota, work
+from workers.clean import clean
 
 LIMIT = 2
 QUOTA = 6
@@ -40,12 +45,26 @@ class World:
 
     database: Database
     account: Account
+    blobs: Blobs
+    batch_ids: list[UUID] = field(default_factory=list)
     job_ids: list[UUID] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
 
     def submit(self, pick: int) -> None:
         kind = list(JobKind)[pick % 2]
         self.job_ids.append(work.submit(self.database, self.account, kind, concurrent_jobs=LIMIT))
+
+    def submit_batch(self, pick: int) -> None:
+        batch_id, n_jobs = uuid7(), 2 + pick % 3
+        news = [
+            work.new_job(self.account, list(JobKind)[n % 2], concurrent_jobs=LIMIT, batch=(batch_id, n))
+            for n in range(n_jobs)
+        ]
+        with self.database.transaction() as connection:
+            batches.insert(connection, NewBatch(batch_id, self.account.id, news[0].lane, n_jobs, [], 30))
+            jobs.insert(connection, *news)
+        self.batch_ids.append(batch_id)
+        self.job_ids += [new.id for new in news]
 
     def dispatch_and_claim(self, pick: int) -> None:
         with self.database.transaction() as connection:
@@ -84,6 +103,20 @@ class World:
 
     def cancel(self, pick: int) -> None:
         self._with_job(pick, interventions.cancel)
+
+    def cancel_batch(self, pick: int) -> None:
+        if self.batch_ids:
+            try:
+                with self.database.transaction() as connection:
+                    batches.cancel(connection, self.batch_ids[pick % len(self.batch_ids)], self.account.id)
+            except Conflict:
+                return
+
+    def expire(self, pick: int) -> None:
+        if self.job_ids:
+            gone = self.job_ids[pick % len(self.job_ids)]
+            work.execute(self.database, "UPDATE jobs SET expires_at = now() WHERE id = :id", id=gone)
+            clean(self.database, self.blobs, worker_silence_s=60, idle_s=0)
 
     def retry(self, pick: int) -> None:
         self._with_job(pick, partial(interventions.retry, tiers=PLANS))
@@ -177,25 +210,28 @@ BROKEN = {
 HELD = "SELECT unit FROM usage_totals WHERE account_id = :account AND reserved > 0"
 STEPS = (
     *[World.submit] * 2,
+    World.submit_batch,
     *[World.dispatch_and_claim] * 4,
     *[World.complete] * 4,
     World.fail_for_now,
     World.fail_for_good,
     World.rescue,
     World.cancel,
+    World.cancel_batch,
     World.retry,
     World.delete,
+    World.expire,
 )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 11)), min_size=20, max_size=60))
 def test_no_order_of_events_breaks_a_rule(
-    database: Database, steps: list[tuple[Callable[[World, int], None], int]]
+    database: Database, tmp_path: Path, steps: list[tuple[Callable[[World, int], None], int]]
 ) -> None:
-    work.execute(database, "TRUNCATE jobs, account_turns, job_turns CASCADE")
+    work.execute(database, "TRUNCATE batches, jobs, account_turns, job_turns CASCADE")
     # An account of its own: the ledger is not truncated, and what a job held that was thus lost stays held.
-    world = World(database, work.open_account(database, str(uuid4())))
+    world = World(database, work.open_account(database, str(uuid4())), Blobs(tmp_path.as_uri()))
     for step, pick in steps:
         step(world, pick)
         world.check()

@@ -45,8 +45,7 @@ def open_account(database: Database, name: str, tier: Tier = Tier.PRO, *, operat
         return accounts.create(connection, name, tier, operator=operator)
 
 
-def submit(
-    database: Database,
+def new_job(
     account: Account,
     kind: JobKind = JobKind.TRANSCRIPTION,
     *,
@@ -54,16 +53,22 @@ def submit(
     lane: Lane = Lane.EXPRESS,
     retention_days: float = 30,
     concurrent_jobs: int = 10_000,
-) -> UUID:
-    """An accepted job with its one `prepare` chunk."""
+    batch: tuple[UUID, int] | tuple[None, None] = (None, None),
+) -> NewJob:
+    """A job about to be accepted."""
     transcription = TranscriptionOptions(model=MODEL, index=index)
     options = transcription if kind is JobKind.TRANSCRIPTION else DocumentOptions(model=MODEL)
-    job_id = uuid7()
     received = JobInput("upload", "talk.wav", bytes=3)
-    new = NewJob(job_id, account.id, kind, lane, account.tier, received, options, {}, retention_days, concurrent_jobs)
+    limits = (retention_days, concurrent_jobs)
+    return NewJob(uuid7(), account.id, kind, lane, account.tier, received, options, {}, *limits, *batch)
+
+
+def submit(database: Database, account: Account, kind: JobKind = JobKind.TRANSCRIPTION, **details: Any) -> UUID:
+    """An accepted job with its one `prepare` chunk; `details` as of `new_job`."""
+    new = new_job(account, kind, **details)
     with database.transaction() as connection:
         jobs.insert(connection, new)
-    return job_id
+    return new.id
 
 
 def job(database: Database, job_id: UUID) -> Job:
