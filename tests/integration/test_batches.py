@@ -247,8 +247,9 @@ def test_cancelling_a_batch_ends_what_has_not_ended_and_keeps_what_is_done(api: 
     files = {**FILES, "long.wav": b"RIFF", "next.wav": b"RIFF"}
     items = [TALK, PAPER, {**TALK, "file": "long.wav"}, {**TALK, "file": "next.wav"}]
     batch = submit(api, items, files).json()
-    done, _, running, _ = job_ids(batch)
+    done, _, running, prepared = job_ids(batch)
     work.finish(database, done)
+    work.prepare(database, prepared, 2)
     first, *_ = work.prepare(database, running, 3)
     claimed = work.claim(database, first)
     assert claimed is not None
