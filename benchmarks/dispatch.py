@@ -37,7 +37,8 @@ RESULTS = Path(__file__).parent / "results" / "dispatch.json"
 PROMISES = Promises(redispatch_s=3600, worker_silence_s=3600, max_wait_s=tiers.load().max_waits_s())
 
 _FILL = """
-TRUNCATE accounts, jobs, chunks, account_turns, job_turns CASCADE;
+TRUNCATE jobs, chunks, account_turns, job_turns CASCADE;
+DELETE FROM accounts;
 INSERT INTO accounts (name, tier) SELECT concat('account ', n), 'pro' FROM generate_series(1, :n_accounts) n;
 INSERT INTO jobs (id, account_id, kind, status, stage, lane, tier, input_type, input_name, options, metadata,
                   concurrent_jobs, chunks_left, started_at, admitted_at, expires_at)
