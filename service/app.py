@@ -25,7 +25,7 @@ from service.deps import Service
 from service.rates import RateHeaders, Rates
 from service.routes import batches, documents, health, jobs, metrics, search, transcriptions, usage, workers
 
-_DATABASE_CONNECTIONS = 10
+_DATABASE_CONNECTIONS = 30
 
 
 def create_app(own: Settings | None = None) -> FastAPI:

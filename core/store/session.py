@@ -14,16 +14,17 @@ from core.errors import Misconfigured
 class Database:
     """A pool of connections that survives a restart of PostgreSQL.
 
-    `url` is a `postgresql://` URL; sockets are given as `?host=/folder`.
+    `url` is a `postgresql://` URL; sockets are given as `?host=/folder`. At most `pool_size` connections are opened,
+    each when it is first needed, and kept: to open one costs more than most of what it is used for.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, pool_size: int = 15) -> None:
         if not url:
             raise Misconfigured("SCRIBELANE_DATABASE_URL is not set; `scribelane up` brings a database of its own.")
         self._engine = sa.create_engine(
             make_url(url).set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
-            max_overflow=pool_size * 2,
+            max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=True,  # a connection that died with the server is replaced, not handed out
             connect_args={
