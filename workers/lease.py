@@ -24,6 +24,9 @@ from core.store.workers import WorkerRecord
 
 log = structlog.get_logger(__name__)
 
+_REST_S = 1.0
+"""Between two beats at least: many short chunks are not each told of, it would cost as much as working them."""
+
 
 @dataclass(slots=True)
 class Lease:
@@ -50,7 +53,7 @@ class Pace:
 
 
 class Heartbeat:
-    """A thread that reports the worker and renews its lease every `heartbeat_s`."""
+    """A thread that reports the worker and renews its lease every `heartbeat_s`, and when a chunk begins or ends."""
 
     def __init__(self, database: Database, pace: Pace, describe: Callable[[Claim | None], WorkerRecord]) -> None:
         self._database = database
@@ -58,7 +61,7 @@ class Heartbeat:
         self._describe = describe
         self._lease: Lease | None = None
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
@@ -75,12 +78,13 @@ class Heartbeat:
 
     def stop(self) -> None:
         """End the thread."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 self._beat()
             except SQLAlchemyError as error:
@@ -88,6 +92,7 @@ class Heartbeat:
             except Exception:
                 log.exception("heartbeat failed")
             self._wake.wait(self._pace.heartbeat_s)
+            self._stopping.wait(began + min(_REST_S, self._pace.heartbeat_s) - time.monotonic())
             self._wake.clear()
 
     def _beat(self) -> None:

@@ -92,6 +92,26 @@ def test_a_worker_says_which_chunk_it_works_and_when_it_is_done(database: Databa
         until(lambda: current_chunk(database) is None)
 
 
+def test_many_short_chunks_are_told_of_about_once_a_second(database: Database, claimed: Claim) -> None:
+    told: list[Claim | None] = []
+
+    def tell(claim: Claim | None) -> WorkerRecord:
+        told.append(claim)
+        return describe(claim)
+
+    began = time.monotonic()
+    heartbeat = Heartbeat(database, Pace(heartbeat_s=60, lease_s=60, stall_s=60), tell)
+    for _ in range(30):
+        with heartbeat.keep(claimed):
+            time.sleep(0.01)  # its work
+    n_told, took_s = len(told), time.monotonic() - began
+    until(lambda: len(told) > n_told)  # the last one, when it is its turn
+    heartbeat.stop()
+
+    assert n_told <= 1 + took_s
+    assert told[-1] is None
+
+
 def test_a_lease_is_renewed_while_its_stage_moves_on(database: Database, claimed: Claim) -> None:
     with beating(database) as heartbeat, heartbeat.keep(claimed) as lease:
         renewed(database, times=3)
