@@ -1,4 +1,4 @@
-"""Clients that send one request after the other, as fast as they are answered, and note how long each took.
+"""Clients that send one request after the other, as fast as they are answered or paced, and note how long each took.
 
 They run in a process of their own, so that they and the benchmark do not wait for each other, on one asyncio loop over
 bare streams: a request is bytes that were made before, so a client costs a small part of what the service does.
@@ -25,7 +25,10 @@ class Request(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many clients at once, each over a kept connection: first unmeasured, then measured, in seconds."""
+    """So many clients at once, each over a kept connection: first unmeasured, then measured, in seconds.
+
+    A client waits until `every_s` after it sent its last request, and the clients begin evenly within that time.
+    """
 
     url: str
     request: Request
@@ -33,6 +36,7 @@ class Load:
     warm_s: float
     measured_s: float
     expected: int
+    every_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +83,13 @@ async def _client(load: Load, client: int, ends: float) -> list[tuple[float, flo
     where = urlsplit(load.url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     times: list[tuple[float, float]] = []
+    await asyncio.sleep(load.every_s * client / load.clients)
     while (sent := time.perf_counter()) < ends:
         writer.write(load.request(client, len(times)))
         status = await _answer(reader)
         times.append((sent, time.perf_counter()))
         assert status == load.expected, f"answered {status}"
+        await asyncio.sleep(sent + load.every_s - times[-1][1])
     writer.close()
     return times
 

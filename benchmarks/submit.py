@@ -5,7 +5,7 @@ uploads of a wav file of one second over the loopback, from `benchmarks/http_loa
 of a core is the last column. A client sends its next submit as soon as the last one is answered, so the clients press
 as hard as they can, and their number over the rate is about how long one waits. No worker takes anything: the jobs pile
 up. Measured is the empty queue, and again with 10,000 jobs that wait; without an `Idempotency-Key`, and with a new one
-for each submit, as the client library sends it.
+for each submit, as the client library sends it. Then the same clients, but each sends once a second.
 
 The accounts, one a client, are of the tier `enterprise` with no more than its limit of requests a minute raised. The
 baseline is `GET /healthz` of the same process by the same clients: what HTTP, uvicorn and FastAPI cost alone.
@@ -43,6 +43,7 @@ RESULTS = Path(__file__).parent / "results" / "submit.json"
 LIMIT_MS = 100.0
 CLIENTS = (1, 32)
 WARM_S = 1.0
+PACE_S = 1.0
 HOST = "127.0.0.1"
 _TIERS = "[tiers.enterprise]\nrequests_per_minute = 1_000_000\n"
 _START_S = 60
@@ -66,8 +67,8 @@ _HEAD = (
     "what              clients   queued before     after    per s    ratio      p50       p99     worst   clients' CPU"
 )
 _ROW = (
-    "{what:<18}{clients:>7} {queued_before:>14} {queued_after:>9} {per_s:>8.1f} {ratio:>7.3f} {p50_ms:>5.1f} ms"
-    " {p99_ms:>6.1f} ms {worst_ms:>6.1f} ms {clients_cpu:>13.0%}"
+    "{what:<20}{clients:>7} {queued_before:>14} {queued_after:>9} {per_s:>8.1f} {ratio:>7.3f} {p50_ms:>5.1f} ms"
+    " {p99_ms:>6.1f} ms {worst_ms:>6.1f} ms {clients_cpu:>12.0%}"
 )
 
 
@@ -170,6 +171,8 @@ def _measure(servers: BareServers, url: str, seconds: float, n_queued: int) -> I
             for clients in CLIENTS:
                 load = Load(url, Submit(keys, media, once), clients, WARM_S, seconds, 202)
                 yield _put(servers, load, what, healthz)
+        load = Load(url, Submit(keys, media, True), max(CLIENTS), WARM_S, seconds, 202, PACE_S)
+        yield _put(servers, load, "  each once a second", healthz)
 
 
 def _put(servers: BareServers, load: Load, what: str, healthz: dict[int, float]) -> Row:
