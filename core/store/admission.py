@@ -38,7 +38,7 @@ WITH worked AS (
 UPDATE jobs SET admitted_at = now()
 FROM ranked, worked
 WHERE jobs.id = ranked.id AND worked.n + ranked.place <= ranked.at_once
-RETURNING jobs.id
+RETURNING jobs.id, EXISTS (SELECT FROM chunks WHERE chunks.job_id = jobs.id) AS begun
 """)
 
 
@@ -46,10 +46,12 @@ def admit(connection: Connection, account_id: UUID, lane: Lane) -> None:
     """Admit what there is room for. Call it in the transaction that makes room, or that submits."""
     # Two who make room at once count one after the other: the count below must see what the other has admitted.
     connection.execute(_LOCK_ACCOUNT, {"account": account_id})
-    admitted = connection.scalars(_ADMIT, {"account": account_id, "lane": lane, "at_once": _AT_ONCE}).all()
-    for job_id in admitted:
-        if not _reopen(connection, job_id):
-            _begin(connection, job_id, account_id, lane)
+    admitted = connection.execute(_ADMIT, {"account": account_id, "lane": lane, "at_once": _AT_ONCE}).all()
+    for job in admitted:
+        if job.begun:
+            _reopen(connection, job.id)
+        else:
+            _begin(connection, job.id, account_id, lane)
 
 
 _WITH_ROOM = sa.text("""
@@ -76,8 +78,8 @@ def _begin(connection: Connection, job_id: UUID, account_id: UUID, lane: Lane) -
     connection.execute(sa.insert(chunks).values(**prepare, queue=queue_of(Stage.PREPARE, lane)))
 
 
-def _reopen(connection: Connection, job_id: UUID) -> int:
-    """Queue again what the job's failure left undone; returns how many chunks that are."""
+def _reopen(connection: Connection, job_id: UUID) -> None:
+    """Queue again what the job's failure left undone."""
     reopened = connection.execute(
         sa.update(chunks)
         .where(chunks.c.job_id == job_id, chunks.c.status.in_((ChunkStatus.FAILED, ChunkStatus.CANCELLED)))
@@ -92,6 +94,4 @@ def _reopen(connection: Connection, job_id: UUID) -> int:
             waiting_since=sa.func.now(),
         ),
     ).rowcount
-    if reopened:
-        connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(chunks_left=reopened))
-    return reopened
+    connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(chunks_left=reopened))

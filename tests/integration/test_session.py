@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
+
+import pytest
+from sqlalchemy.exc import OperationalError
 
 from core.store.session import Database
 from tests.integration import work
+from tests.waiting import until
 
 AT_ONCE = 12
 
@@ -28,3 +33,27 @@ def at_once(database: Database) -> set[int]:
             return pid
 
     return set(work.together(AT_ONCE, *[backend] * AT_ONCE))
+
+
+@pytest.mark.parametrize("rested_s", [0.0, 5.0])
+def test_a_connection_that_died_while_it_rested_is_replaced(
+    database: Database, monkeypatch: pytest.MonkeyPatch, rested_s: float
+) -> None:
+    with database.transaction() as connection:
+        first = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    other = Database(str(database._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)))
+    work.execute(other, "SELECT pg_terminate_backend(:pid)", pid=first)
+    until(lambda: not work.execute(other, "SELECT FROM pg_stat_activity WHERE pid = :pid", pid=first))
+    other.close()
+    now = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now + rested_s)
+
+    def pid() -> object:
+        return work.execute(database, "SELECT pg_backend_pid() AS pid")[0].pid
+
+    if rested_s:
+        assert pid() != first
+        return
+    with pytest.raises(OperationalError):
+        pid()
+    assert pid() != first  # one transaction at most meets it
