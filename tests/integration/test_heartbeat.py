@@ -169,16 +169,18 @@ def test_a_lost_lease_does_not_spoil_the_next_one(database: Database, account: A
             lease.progress()
 
 
-def test_a_heart_beats_on_after_the_database_was_away(database: Database, claimed: Claim) -> None:
+def test_a_heart_beats_on_after_the_database_was_away(database: Database, database_url: str, claimed: Claim) -> None:
+    operator = Database(database_url, pool_size=1)
     with beating(database) as heartbeat, heartbeat.keep(claimed) as lease:
-        renewed(database, times=1)
-        work.execute(database, "ALTER TABLE workers RENAME TO mislaid")
+        renewed(operator, times=1)
+        work.execute(operator, "ALTER TABLE workers RENAME TO mislaid")
         others = "datname = current_database() AND pid <> pg_backend_pid()"
-        work.execute(database, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
-        work.execute(database, "ALTER TABLE mislaid RENAME TO workers")
+        work.execute(operator, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        work.execute(operator, "ALTER TABLE mislaid RENAME TO workers")
 
-        renewed(database)
+        renewed(operator)
         lease.progress()
+    operator.close()
 
 
 def test_a_stopped_heart_is_silent(database: Database) -> None:

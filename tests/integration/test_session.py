@@ -37,11 +37,11 @@ def at_once(database: Database) -> set[int]:
 
 @pytest.mark.parametrize("rested_s", [0.0, 5.0])
 def test_a_connection_that_died_while_it_rested_is_replaced(
-    database: Database, monkeypatch: pytest.MonkeyPatch, rested_s: float
+    database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, rested_s: float
 ) -> None:
     with database.transaction() as connection:
         first = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-    other = Database(str(database._engine.url.set(drivername="postgresql").render_as_string(hide_password=False)))
+    other = Database(database_url, pool_size=1)
     work.execute(other, "SELECT pg_terminate_backend(:pid)", pid=first)
     until(lambda: not work.execute(other, "SELECT FROM pg_stat_activity WHERE pid = :pid", pid=first))
     other.close()
