@@ -135,6 +135,7 @@ account_turns = sa.Table(
     metadata,
     sa.Column("queue", sa.Text, primary_key=True),
     sa.Column("account_id", UUID, nullable=False),
+    _time("served_at", nullable=False, default_now=True),
 )
 
 job_turns = sa.Table(

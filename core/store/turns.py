@@ -1,8 +1,8 @@
 """Whose turn it is: which waiting chunks go to the broker next.
 
 A queued chunk waits, is under way to a worker (`dispatched_until`), or pauses after a failure (`retry_at`). A round,
-under one advisory lock, returns to the waiting what was under way or paused long enough, moves up a lane what has
-waited past its lane's promise, and then picks. `core.dispatch` publishes what is picked here.
+under one advisory lock, returns to the waiting what was under way or paused long enough, moves up what a starving lane
+has kept past its promise, and then picks. `core.dispatch` publishes what is picked here.
 
 The work of a round grows with what it picks and what is in flight, not with what waits: `benchmarks/dispatch.py`
 measures it against up to a million waiting chunks, and `docs/architecture.md` shows the plan.
@@ -24,8 +24,8 @@ _DISPATCH_LOCK = 7306002
 IN_FLIGHT_PER_WORKER = 2
 """One chunk in work and one waiting in the broker, so that a worker never idles between two."""
 
-_MOVED_AT_ONCE = 100
-"""Chunks that a round moves up from one queue: a flood that grew old together does not hold up a round."""
+STARVING_SHARE = 0.25
+"""Of its promise: a lane of which nothing was begun for so long starves."""
 
 NOBODY, EVERYBODY = UUID(int=0), UUID(int=2**128 - 1)
 """Below and above every id."""
@@ -45,7 +45,7 @@ class Promises:
     """What a round holds to, in seconds.
 
     A message unclaimed for `redispatch_s` is sent again; a worker unheard of for `worker_silence_s` has no window;
-    a chunk that waited `max_wait_s` of its lane moves up one lane.
+    a chunk that waited `max_wait_s` of its lane moves up one lane, if that lane starves.
     """
 
     redispatch_s: float
@@ -62,24 +62,42 @@ WHERE id IN (
 )
 """)
 
-# The oldest of each queue first, whether they wait here or in the broker: behind a lane that is never empty a message
-# is not taken either. A chunk that has moved begins to wait anew, so it moves at most once for each lane; its old
-# message finds it claimed, or claims it.
+# Only out of a queue that starves: none of its chunks runs, and for part of its promise none was sent for the first
+# time. One that is served late, because more is asked than the workers can do, would gain nothing and crowd the lane
+# above. As many move as workers take from above, and then the queue counts as served: so under endless load the work
+# below gets a share, and the work above keeps the rest. The oldest first, whether they wait here or in the broker:
+# behind a lane that is never empty a message is not taken either. A chunk that has moved begins to wait anew, so it
+# moves at most once for each lane; its old message finds it claimed, or claims it.
 _MOVE_UP = sa.text("""
-WITH old AS (
-    SELECT late.id, up.above
+WITH served AS (
+    UPDATE account_turns SET served_at = now()
+    WHERE served_at < now() - interval '1 second' AND queue IN (SELECT queue FROM chunks WHERE status = 'running')
+), starving AS (
+    SELECT up.*, (
+        SELECT greatest(count(*), 1) FROM workers
+        WHERE up.above = ANY (lanes) AND last_seen > now() - make_interval(secs => :worker_silence_s)
+    ) AS at_once
     FROM unnest(CAST(:queues AS text[]), CAST(:above AS text[]), CAST(:max_wait_s AS float[]))
-         AS up(queue, above, max_wait_s),
-    LATERAL (
+         AS up(queue, above, max_wait_s)
+    WHERE NOT EXISTS (SELECT FROM chunks WHERE status = 'running' AND queue = up.queue) AND NOT EXISTS (
+        SELECT FROM account_turns
+        WHERE queue = up.queue AND served_at > now() - make_interval(secs => up.max_wait_s * :starving_share)
+    )
+), old AS (
+    SELECT late.id, starving.queue, starving.above
+    FROM starving, LATERAL (
         SELECT id FROM chunks
-        WHERE queue = up.queue AND waiting_since < now() - make_interval(secs => up.max_wait_s)
+        WHERE queue = starving.queue AND waiting_since < now() - make_interval(secs => starving.max_wait_s)
           AND status = 'queued' AND retry_at IS NULL
-        ORDER BY waiting_since LIMIT :at_once
+        ORDER BY waiting_since LIMIT starving.at_once
         FOR UPDATE SKIP LOCKED
     ) late
+), moved AS (
+    UPDATE chunks SET queue = old.above, waiting_since = now(), dispatched_until = NULL, dispatches = 0
+    FROM old WHERE chunks.id = old.id
 )
-UPDATE chunks SET queue = old.above, waiting_since = now(), dispatched_until = NULL, dispatches = 0
-FROM old WHERE chunks.id = old.id
+INSERT INTO account_turns (queue, account_id, served_at) SELECT DISTINCT queue, CAST(:nobody AS uuid), now() FROM old
+ON CONFLICT (queue) DO UPDATE SET served_at = excluded.served_at
 """)
 
 # The accounts that wait in a queue stand in a circle, ordered by id, and so do an account's jobs. Served is who comes
@@ -203,10 +221,14 @@ WITH RECURSIVE capacity AS (
         dispatched_until = now() + make_interval(secs => :redispatch_s * least(power(2, dispatches), 4))
     FROM free
     WHERE chunks.id = free.id
-    RETURNING chunks.id, chunks.stage, chunks.queue, chunks.account_id, chunks.job_id, free.turn
+    RETURNING chunks.id, chunks.stage, chunks.queue, chunks.account_id, chunks.job_id, chunks.dispatches, free.turn
 ), served_account AS (
-    INSERT INTO account_turns SELECT DISTINCT ON (queue) queue, account_id FROM dispatched ORDER BY queue, turn DESC
-    ON CONFLICT (queue) DO UPDATE SET account_id = excluded.account_id
+    INSERT INTO account_turns AS t (queue, account_id, served_at)
+    SELECT DISTINCT ON (queue) queue, account_id,
+           CASE WHEN min(dispatches) OVER (PARTITION BY queue) = 1 THEN now() ELSE '-infinity' END
+    FROM dispatched ORDER BY queue, turn DESC
+    ON CONFLICT (queue) DO UPDATE
+    SET account_id = excluded.account_id, served_at = greatest(t.served_at, excluded.served_at)
 ), served_job AS (
     INSERT INTO job_turns SELECT DISTINCT ON (queue, account_id) queue, account_id, job_id
     FROM dispatched ORDER BY queue, account_id, turn DESC
@@ -221,18 +243,26 @@ def dispatch(connection: Connection, promises: Promises) -> list[Dispatched]:
     # A second dispatcher waits here, and then sees what the first one did.
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _DISPATCH_LOCK})
     connection.execute(_RETURN)
-    _move_up(connection, promises.max_wait_s)
+    _move_up(connection, promises)
     dispatched: list[Dispatched] = []
     while picked := _pick(connection, promises):
         dispatched += picked
     return dispatched
 
 
-def _move_up(connection: Connection, max_wait_s: Mapping[Lane, float]) -> None:
-    moves = [(queue, above, max_wait_s[lane]) for queue, above, lane in moves_up() if lane in max_wait_s]
+def _move_up(connection: Connection, promises: Promises) -> None:
+    waits = promises.max_wait_s
+    moves = [(queue, above, waits[lane]) for queue, above, lane in moves_up() if lane in waits]
     if moves:
-        queues, above, waits = zip(*moves, strict=True)
-        values = {"queues": list(queues), "above": list(above), "max_wait_s": list(waits), "at_once": _MOVED_AT_ONCE}
+        queues, above, max_wait_s = zip(*moves, strict=True)
+        values = {
+            "queues": list(queues),
+            "above": list(above),
+            "max_wait_s": list(max_wait_s),
+            "worker_silence_s": promises.worker_silence_s,
+            "starving_share": STARVING_SHARE,
+            "nobody": NOBODY,
+        }
         connection.execute(_MOVE_UP, values)
 
 

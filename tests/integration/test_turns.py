@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from uuid import UUID
 
+import pytest
+
 from core.job import JobKind, Stage
 from core.lanes import Lane
 from core.store import turns
 from core.store.accounts import Account
 from core.store.session import Database
+from core.store.turns import Dispatched
 from tests.integration import work
 
 
@@ -36,11 +39,16 @@ def queues(database: Database, job_id: UUID) -> Counter[str]:
 
 def let_pass(database: Database, seconds: float) -> None:
     work.execute(database, "UPDATE chunks SET waiting_since = waiting_since - make_interval(secs => :s)", s=seconds)
+    work.execute(database, "UPDATE account_turns SET served_at = served_at - make_interval(secs => :s)", s=seconds)
+
+
+def dispatch(database: Database) -> list[Dispatched]:
+    with database.transaction() as connection:
+        return turns.dispatch(connection, work.PROMISES)
 
 
 def move_up(database: Database) -> None:
-    with database.transaction() as connection:
-        turns.dispatch(connection, work.PROMISES)
+    dispatch(database)
     work.execute(database, "UPDATE chunks SET dispatched_until = NULL WHERE status = 'queued'")
 
 
@@ -98,14 +106,58 @@ def test_chunks_of_a_job_are_sent_in_their_order(database: Database, account: Ac
 def test_a_chunk_that_waited_past_its_lanes_promise_moves_up_once_for_each_lane(
     database: Database, account: Account
 ) -> None:
-    job_id = work.transcribing(database, account, 3, Lane.BATCH)
-    seen = []
-    for waited_s in (3500, 101, 500, 101, 9000):
+    job_id = work.transcribing(database, account, 1, Lane.BATCH)
+    seen: list[str] = []
+    for waited_s in (0, 3500, 101, 500, 101, 9000):
         let_pass(database, waited_s)
         move_up(database)
-        seen.append(queues(database, job_id))
+        seen.append(*queues(database, job_id))
 
-    assert seen == [{"batch": 3}, {"standard": 3}, {"standard": 3}, {"express": 3}, {"express": 3}]
+    assert seen == ["batch", "batch", "standard", "standard", "express", "express"]
+
+
+@pytest.mark.parametrize("n_workers", [0, 3])
+def test_a_starving_lane_moves_up_as_many_at_a_time_as_workers_take_from_above(
+    database: Database, account: Account, n_workers: int
+) -> None:
+    job_id = work.transcribing(database, account, 10, Lane.STANDARD)
+    for n in range(n_workers):
+        work.report_worker(database, "express", worker_id=f"w/{n}")
+    let_pass(database, 601)
+    seen = []
+    for waited_s in (0, 1, 150):
+        let_pass(database, waited_s)
+        move_up(database)
+        seen.append(queues(database, job_id)["express"])
+
+    once = max(n_workers, 1)
+    assert seen == [once, once, 2 * once]
+
+
+def test_a_lane_that_is_served_late_does_not_crowd_the_one_above(database: Database, account: Account) -> None:
+    late = work.transcribing(database, work.open_account(database, "grace"), 20, Lane.STANDARD)
+    serve(database, 1)
+    for _ in range(5):
+        claimed = work.claim_one(database, late)
+        let_pass(database, 601)  # a long chunk
+        dispatch(database)
+        work.complete(database, claimed)
+        dispatch(database)
+        assert set(queues(database, late)) == {"standard"}
+
+    work.transcribing(database, account, 1)
+
+    assert [chunk.queue for chunk in dispatch(database)] == ["express"]
+
+
+def test_a_message_that_nobody_takes_does_not_count_as_service(database: Database, account: Account) -> None:
+    job_id = work.transcribing(database, account, 5, Lane.STANDARD)
+    for _ in range(21):
+        let_pass(database, 30)
+        work.execute(database, "UPDATE chunks SET dispatched_until = now() WHERE dispatched_until IS NOT NULL")
+        dispatch(database)
+
+    assert queues(database, job_id) == {"standard": 4, "express": 1}
 
 
 def test_an_input_that_waits_to_be_opened_moves_up_like_a_chunk(database: Database, account: Account) -> None:
@@ -130,8 +182,7 @@ def test_batch_is_worked_although_express_never_ends(database: Database, account
 
 def serve_express(database: Database) -> None:
     """A worker that never gets to another lane, because there is always something in its first."""
-    with database.transaction() as connection:
-        turns.dispatch(connection, work.PROMISES)
+    dispatch(database)
     query = "SELECT id FROM chunks WHERE queue = 'express' AND dispatched_until IS NOT NULL ORDER BY dispatched_until"
     claimed = work.claim(database, work.execute(database, query)[0].id)
     assert claimed is not None
