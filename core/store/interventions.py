@@ -43,6 +43,8 @@ def end_batch(connection: Connection, batch_id: UUID) -> int:
 
 def _end(connection: Connection, found: Sequence[Job]) -> None:
     """Cancel jobs of one account and lane; the caller holds their locks."""
+    if len(found) > 1:
+        usage.lock_held(connection, found[0].account_id)
     for job in found:
         end_chunks(connection, job.id)
         cancelled = {"status": JobStatus.CANCELLED, "finished_at": sa.func.now()}

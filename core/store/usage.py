@@ -126,6 +126,15 @@ def refund(connection: Connection, job_id: UUID) -> None:
     connection.execute(_END, {"job": job_id, "kind": Entry.REFUND})
 
 
+def lock_held(connection: Connection, account_id: UUID) -> None:
+    """Lock the totals that hold anything, in one order; call it before several jobs of one account are refunded.
+
+    They hold seconds and pages: two who end such jobs in different orders would wait for each other.
+    """
+    held = "SELECT FROM usage_totals WHERE account_id = :account AND reserved > 0 ORDER BY period, unit"
+    connection.execute(sa.text(f"{held} FOR NO KEY UPDATE"), {"account": account_id})
+
+
 def grant(connection: Connection, account_id: UUID, granted: Cost) -> None:
     """Add to an account's quota of the present period; a grant ends with the period."""
     _locked(connection, account_id, granted.unit)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from core.errors import Conflict, Internal, LeaseLost
-from core.job import JobStatus
-from core.store import completion, interventions, jobs, turns
+from core.job import JobKind, JobStatus
+from core.quota import Cost, Unit
+from core.store import batches, completion, interventions, jobs, turns, usage
 from core.store.accounts import Account
+from core.store.batches import NewBatch
 from core.store.chunks import Claim, Orphan
 from core.store.completion import Rescued
 from core.store.session import Database
@@ -78,3 +82,38 @@ def test_dispatching_while_jobs_are_cancelled_never_deadlocks(database: Database
         calls += [dispatch, lambda each=job_id: cancel(database, each, account), dispatch]  # type: ignore[misc]
 
     assert [answer for answer in work.together(8, *calls) if answer is not None] == []
+
+
+@pytest.mark.timeout(60)
+def test_cancelling_mixed_batches_and_granting_at_once_never_deadlocks(database: Database, account: Account) -> None:
+    for _ in range(4):
+        batch_ids = [submit_batch(database, account, kinds) for kinds in (list(JobKind), list(JobKind)[::-1])]
+        calls: list[Callable[[], object]] = [
+            *(lambda each=batch_id: cancel_batch(database, each, account) for batch_id in batch_ids),
+            lambda: grant(database, account),
+        ]
+
+        assert [answer for answer in work.together(3, *calls) if isinstance(answer, Exception)] == []
+
+
+def submit_batch(database: Database, account: Account, kinds: list[JobKind]) -> UUID:
+    """A batch of many jobs that all hold some quota."""
+    batch_id = uuid7()
+    news = [work.new_job(account, kind, batch=(batch_id, n)) for n, kind in enumerate(kinds * 6)]
+    with database.transaction() as connection:
+        batches.insert(connection, NewBatch(batch_id, account.id, news[0].lane, len(news), [], 30))
+        jobs.insert(connection, *news)
+    for new in news:
+        work.prepare(database, new.id, 1)
+    return batch_id
+
+
+def cancel_batch(database: Database, batch_id: UUID, account: Account) -> None:
+    with database.transaction() as connection:
+        batches.cancel(connection, batch_id, account.id)
+
+
+def grant(database: Database, account: Account) -> None:
+    with database.transaction() as connection:
+        for unit in Unit:
+            usage.grant(connection, account.id, Cost(unit, Decimal(1)))
