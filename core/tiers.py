@@ -77,7 +77,7 @@ class Tiers:
         return self.tiers[tier]
 
     def max_waits_s(self) -> Mapping[Lane, float]:
-        """Seconds after which a chunk that waits in a lane moves up one; express, the topmost, has none."""
+        """Seconds after which a chunk of a starving lane moves up one; express, the topmost, has none."""
         return {lane: promise.max_wait_s for lane, promise in self.lanes.items() if promise.max_wait_s is not None}
 
 
