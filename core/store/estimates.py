@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from core.job import JobStatus, Stage
+from core.store.ageing import NOBODY
 from core.store.jobs import Job
 from core.store.speeds import FORGOTTEN_S, SILENT_S, model_key
-from core.store.turns import NOBODY
 
 DEEPEST = 1000
 """A job behind more than so many others has no place: counting them would cost more than the number is worth."""

@@ -18,17 +18,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from core.job import Stage
-from core.lanes import INFERENCE_QUEUES, IO_QUEUES, Lane, moves_up
+from core.lanes import INFERENCE_QUEUES, IO_QUEUES, Lane
+from core.store.ageing import NOBODY, move_up
 
 _DISPATCH_LOCK = 7306002
 IN_FLIGHT_PER_WORKER = 2
 """One chunk in work and one waiting in the broker, so that a worker never idles between two."""
 
-STARVING_SHARE = 0.25
-"""Of its promise: a lane of which nothing was begun for so long starves."""
-
-NOBODY, EVERYBODY = UUID(int=0), UUID(int=2**128 - 1)
-"""Below and above every id."""
+EVERYBODY = UUID(int=2**128 - 1)
+"""Above every id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,44 +58,6 @@ WHERE id IN (
     WHERE status = 'queued' AND (dispatched_until <= now() OR retry_at <= now())
     FOR UPDATE SKIP LOCKED
 )
-""")
-
-# Only out of a queue that starves: none of its chunks runs, and for part of its promise none was sent for the first
-# time. One that is served late, because more is asked than the workers can do, would gain nothing and crowd the lane
-# above. As many move as workers take from above, and then the queue counts as served: so under endless load the work
-# below gets a share, and the work above keeps the rest. The oldest first, whether they wait here or in the broker:
-# behind a lane that is never empty a message is not taken either. A chunk that has moved begins to wait anew, so it
-# moves at most once for each lane; its old message finds it claimed, or claims it.
-_MOVE_UP = sa.text("""
-WITH served AS (
-    UPDATE account_turns SET served_at = now()
-    WHERE served_at < now() - interval '1 second' AND queue IN (SELECT queue FROM chunks WHERE status = 'running')
-), starving AS (
-    SELECT up.*, (
-        SELECT greatest(count(*), 1) FROM workers
-        WHERE up.above = ANY (lanes) AND last_seen > now() - make_interval(secs => :worker_silence_s)
-    ) AS at_once
-    FROM unnest(CAST(:queues AS text[]), CAST(:above AS text[]), CAST(:max_wait_s AS float[]))
-         AS up(queue, above, max_wait_s)
-    WHERE NOT EXISTS (SELECT FROM chunks WHERE status = 'running' AND queue = up.queue) AND NOT EXISTS (
-        SELECT FROM account_turns
-        WHERE queue = up.queue AND served_at > now() - make_interval(secs => up.max_wait_s * :starving_share)
-    )
-), old AS (
-    SELECT late.id, starving.queue, starving.above
-    FROM starving, LATERAL (
-        SELECT id FROM chunks
-        WHERE queue = starving.queue AND waiting_since < now() - make_interval(secs => starving.max_wait_s)
-          AND status = 'queued' AND retry_at IS NULL
-        ORDER BY waiting_since LIMIT starving.at_once
-        FOR UPDATE SKIP LOCKED
-    ) late
-), moved AS (
-    UPDATE chunks SET queue = old.above, waiting_since = now(), dispatched_until = NULL, dispatches = 0
-    FROM old WHERE chunks.id = old.id
-)
-INSERT INTO account_turns (queue, account_id, served_at) SELECT DISTINCT queue, CAST(:nobody AS uuid), now() FROM old
-ON CONFLICT (queue) DO UPDATE SET served_at = excluded.served_at
 """)
 
 # The accounts that wait in a queue stand in a circle, ordered by id, and so do an account's jobs. Served is who comes
@@ -243,27 +203,11 @@ def dispatch(connection: Connection, promises: Promises) -> list[Dispatched]:
     # A second dispatcher waits here, and then sees what the first one did.
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _DISPATCH_LOCK})
     connection.execute(_RETURN)
-    _move_up(connection, promises)
+    move_up(connection, promises.max_wait_s, promises.worker_silence_s)
     dispatched: list[Dispatched] = []
     while picked := _pick(connection, promises):
         dispatched += picked
     return dispatched
-
-
-def _move_up(connection: Connection, promises: Promises) -> None:
-    waits = promises.max_wait_s
-    moves = [(queue, above, waits[lane]) for queue, above, lane in moves_up() if lane in waits]
-    if moves:
-        queues, above, max_wait_s = zip(*moves, strict=True)
-        values = {
-            "queues": list(queues),
-            "above": list(above),
-            "max_wait_s": list(max_wait_s),
-            "worker_silence_s": promises.worker_silence_s,
-            "starving_share": STARVING_SHARE,
-            "nobody": NOBODY,
-        }
-        connection.execute(_MOVE_UP, values)
 
 
 def _pick(connection: Connection, promises: Promises) -> list[Dispatched]:
