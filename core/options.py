@@ -13,17 +13,31 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.job import JobKind
 
+MAX_LEVELS = 50
+"""Of lists and objects within each other. What is stored is answered again, and pydantic writes about 250 of them."""
+
 
 def storable(value: Any) -> Any:
-    """The value itself. Raises `ValueError` for what PostgreSQL's text and jsonb cannot hold."""
+    """The value itself. Raises `ValueError` for what PostgreSQL's text and jsonb cannot hold, or no answer."""
+    if _levels(value) > MAX_LEVELS:
+        raise ValueError(f"it is nested deeper than {MAX_LEVELS} levels")
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError("it holds a number or a character that cannot be stored") from error
     if "\\u0000" in text.replace("\\\\", ""):
         raise ValueError("the character NUL cannot be stored")
     return value
+
+
+def _levels(value: Any) -> int:
+    """How deep lists and objects lie in each other, counted up to one more than `MAX_LEVELS`; not by recursion."""
+    level, depth = [value], 0
+    while depth <= MAX_LEVELS and (level := [one for one in level if isinstance(one, (dict, list))]):
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        depth += 1
+    return depth
 
 
 Text = Annotated[str, BeforeValidator(storable)]

@@ -103,7 +103,8 @@ class _Items:
 
 
 def _asked(item: Mapping[str, Any]) -> BatchItem:
-    form = _FORMS.get(str(item.get("kind")))
+    kind = item.get("kind")
+    form = _FORMS.get(kind) if isinstance(kind, str) else None
     if form is None:
         raise InvalidRequest(f"kind: say {' or '.join(_FORMS)}.")
     try:

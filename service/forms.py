@@ -34,9 +34,9 @@ class _Described(BaseModel):
     @field_validator("metadata")
     @classmethod
     def _small(cls, value: dict[str, Any]) -> dict[str, Any]:
+        storable(value)  # first: it says how deep the value is
         if len(json.dumps(value)) > _METADATA_BYTES:
             raise ValueError(f"metadata may take {_METADATA_BYTES} bytes")
-        storable(value)
         return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ SUBMITS = ["/v1/transcriptions", "/v1/documents"]
 
 def stored_files(tmp_path: Path) -> list[Path]:
     return [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+
+
+def nested(levels: int) -> str:
+    """A JSON object with so many lists and objects in each other."""
+    return '{"a":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
 
 
 @pytest.mark.parametrize(("path", "kind"), list(zip(SUBMITS, JobKind, strict=True)))
@@ -71,6 +77,8 @@ def test_an_empty_option_counts_as_left_out(api: TestClient, field: str) -> None
         ({"metadata": '{"a": 1e999}'}, 422, "invalid_request", "metadata"),
         ({"metadata": '{"a": "\\ud800"}'}, 422, "invalid_request", "metadata"),
         ({"metadata": '{"a":' * 10_000}, 422, "invalid_request", "metadata"),
+        ({"metadata": nested(51)}, 422, "invalid_request", "50 levels"),
+        ({"metadata": nested(900)}, 422, "invalid_request", "metadata"),
         ({"model": "a\x00b"}, 422, "invalid_request", "model"),
     ],
 )
@@ -113,6 +121,13 @@ def test_metadata_may_hold_a_backslash(api: TestClient) -> None:
     answer = api.post("/v1/transcriptions", data={"metadata": r'{"path": "C:\\u0000"}'}, files=RECORDING)
 
     assert answer.json()["metadata"] == {"path": "C:\\u0000"}
+
+
+def test_metadata_as_deep_as_it_may_be_is_answered_again(api: TestClient) -> None:
+    job = api.post("/v1/transcriptions", data={"metadata": nested(50)}, files=RECORDING).json()
+
+    assert [listed["metadata"] for listed in api.get("/v1/jobs").json()["data"]] == [json.loads(nested(50))]
+    assert api.get(job["status_url"]).json() == job
 
 
 def test_a_more_urgent_lane_than_the_tier_pays_for_is_a_403(

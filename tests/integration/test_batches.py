@@ -28,6 +28,11 @@ PAPER = {"kind": "document", "file": "paper.pdf"}
 FILES = {"talk.wav": b"RIFF", "paper.pdf": b"%PDF"}
 
 
+def nested(levels: int) -> list[Any]:
+    """Lists within each other."""
+    return [] if levels == 1 else [nested(levels - 1)]
+
+
 def submit(
     api: TestClient,
     items: Sequence[Any] | str = (TALK, PAPER),
@@ -111,6 +116,10 @@ def test_a_lane_may_be_asked_for_within_the_tier(api: TestClient, database: Data
         ({**TALK, "lane": "express"}, b"RIFF", "invalid_request", "lane"),
         ({**TALK, "metadata": {"a": "\x00"}}, b"RIFF", "invalid_request", "metadata"),
         ({**TALK, "metadata": {"a": "x" * 17_000}}, b"RIFF", "invalid_request", "metadata"),
+        ({**TALK, "metadata": {"a": nested(50)}}, b"RIFF", "invalid_request", "50 levels"),
+        ({**TALK, "metadata": {"a": nested(300)}}, b"RIFF", "invalid_request", "50 levels"),
+        ({**TALK, "metadata": {"a": nested(900)}}, b"RIFF", "invalid_request", "metadata"),
+        ({**TALK, "kind": nested(900)}, b"RIFF", "invalid_request", "kind"),
         ({"file": "talk.wav"}, b"RIFF", "invalid_request", "kind"),
         ({"file": "talk.wav", "kind": "\x00"}, b"RIFF", "invalid_request", "kind"),
         ({"file": "talk.wav", "kind": ["document"]}, b"RIFF", "invalid_request", "kind"),
@@ -134,6 +143,7 @@ def test_an_item_that_cannot_be_accepted_refuses_no_other_and_leaves_no_file(
     assert [path.parent.name for path in stored_files(tmp_path)] == [accepted["job_id"]]
     assert n_jobs(database) == 1
     assert api.get(batch["status_url"]).json() == batch
+    assert [job["id"] for job in api.get("/v1/jobs").json()["data"]] == [accepted["job_id"]]
 
 
 @pytest.mark.parametrize("file", [None, "", "../", "other.wav", "\x07"])
