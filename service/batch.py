@@ -20,7 +20,7 @@ from core.store.batches import NewBatch, Refused
 from core.store.idempotency import Answer, Earlier, Outcome
 from core.store.jobs import NewJob
 from service.formats import batch_out
-from service.forms import BatchDocument, BatchForm, BatchItem, BatchTranscription
+from service.forms import MAX_KEYS, BatchDocument, BatchForm, BatchItem, BatchTranscription
 from service.multipart import clean_name, printable
 from service.problems import explain
 from service.submit import Submission, check, lane_for, parse, sent, sent_again
@@ -107,6 +107,8 @@ def _asked(item: Mapping[str, Any]) -> BatchItem:
     form = _FORMS.get(kind) if isinstance(kind, str) else None
     if form is None:
         raise InvalidRequest(f"kind: say {' or '.join(_FORMS)}.")
+    if len(item) > MAX_KEYS:
+        raise InvalidRequest(f"An item may have up to {MAX_KEYS} keys, and this one has {len(item)}.")
     try:
         return form.model_validate(item)
     except ValidationError as error:

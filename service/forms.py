@@ -88,6 +88,8 @@ BatchItem = BatchTranscription | BatchDocument
 
 MAX_ITEMS = 100
 """Of a batch."""
+MAX_KEYS = 30
+"""Of an item: more than there are options."""
 
 
 class BatchForm(_InLane):
@@ -97,8 +99,9 @@ class BatchForm(_InLane):
 
     items: Annotated[
         list[dict[str, Any]],
+        # The first fault ends it: a form has room for a million of them.
+        Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True, description="A JSON array; one object a file."),
         BeforeValidator(_parsed_json),
-        Field(min_length=1, max_length=MAX_ITEMS, description="A JSON array; one object for each file."),
     ]
 
 
@@ -111,7 +114,7 @@ class SearchIn(BaseModel):
     mode: Literal["semantic"] = "semantic"
     limit: int = Field(10, ge=1, le=100)
     kind: JobKind | None = None
-    job_ids: list[UUID] | None = Field(None, max_length=1000)
+    job_ids: Annotated[list[UUID], Field(max_length=1000, fail_fast=True)] | None = None
 
     @field_validator("query")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -37,6 +37,8 @@ _STATUS: Mapping[type[RequestError], int] = {
     errors.Unavailable: 503,
 }
 _RETRY_AFTER_S = "5"  # of a 503 that does not say itself when to come back
+_SHOWN_FINDINGS = 5
+_MAX_EXPLAINED = 500  # characters: names of fields are the client's, and as long as it likes
 _MEDIA_TYPE = "application/problem+json"
 _CONTENT: Mapping[str, Any] = {_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
@@ -114,11 +116,14 @@ def _validation_error(_: Request, error: Exception) -> JSONResponse:
     return problem(422, "invalid_request", explain(error.errors()))
 
 
-def explain(found: Any) -> str:
-    """Pydantic's findings as one sentence each, without echoing what was sent."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in one['loc'] if part != 'body') or 'body'}: {one['msg']}" for one in found
-    )
+def explain(found: Sequence[Any]) -> str:
+    """The first of pydantic's findings, each with its field, without echoing what was sent; at most 500 characters."""
+    shown = [
+        f"{'.'.join(str(part) for part in one['loc'] if part != 'body') or 'body'}: {one['msg']}"
+        for one in found[:_SHOWN_FINDINGS]
+    ]
+    text = "; ".join(shown)
+    return text if len(text) <= _MAX_EXPLAINED else f"{text[: _MAX_EXPLAINED - 1]}…"
 
 
 def _http_error(_: Request, error: Exception) -> JSONResponse:

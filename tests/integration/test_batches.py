@@ -120,6 +120,8 @@ def test_a_lane_may_be_asked_for_within_the_tier(api: TestClient, database: Data
         ({**TALK, "metadata": {"a": nested(300)}}, b"RIFF", "invalid_request", "50 levels"),
         ({**TALK, "metadata": {"a": nested(900)}}, b"RIFF", "invalid_request", "metadata"),
         ({**TALK, "kind": nested(900)}, b"RIFF", "invalid_request", "kind"),
+        ({**TALK, **{f"{n}": 1 for n in range(29)}}, b"RIFF", "invalid_request", "30 keys"),
+        ({**TALK, "x" * 10_000: 1}, b"RIFF", "invalid_request", "xxx"),
         ({"file": "talk.wav"}, b"RIFF", "invalid_request", "kind"),
         ({"file": "talk.wav", "kind": "\x00"}, b"RIFF", "invalid_request", "kind"),
         ({"file": "talk.wav", "kind": ["document"]}, b"RIFF", "invalid_request", "kind"),
@@ -139,6 +141,7 @@ def test_an_item_that_cannot_be_accepted_refuses_no_other_and_leaves_no_file(
     assert (refused["index"], refused["file"], refused["status"]) == (0, "talk.wav", "refused")
     assert (refused["job_id"], refused["status_url"], refused["error"]["code"]) == (None, None, code)
     assert says in refused["error"]["message"]
+    assert len(refused["error"]["message"]) <= 500
     assert (accepted["index"], accepted["error"]) == (1, None)
     assert [path.parent.name for path in stored_files(tmp_path)] == [accepted["job_id"]]
     assert n_jobs(database) == 1
@@ -177,6 +180,7 @@ def test_a_batch_of_which_nothing_is_accepted_says_so(api: TestClient, database:
         ("[" * 100_000, FILES, "items"),
         ("[]", FILES, "items"),
         ("[1]", FILES, "items"),
+        ("[" + "1," * 500_000 + "1]", FILES, "items.0"),
         ([TALK], FILES, "paper.pdf"),
         ([TALK], {}, "file"),
         ([TALK], [("talk.wav", b"1"), ("talk.wav", b"2")], "same name"),
@@ -193,6 +197,7 @@ def test_a_form_that_is_no_batch_is_refused_as_a_whole_and_leaves_nothing(
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert says in answer.json()["detail"]
+    assert len(answer.content) < 1000
     assert n_jobs(database) == len(stored_files(tmp_path)) == 0
     assert work.execute(database, "SELECT 1 FROM batches") == []
 

@@ -8,13 +8,14 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from obstore.exceptions import BaseError as BlobError
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core import errors
 from core.errors import RequestError
 from service import problems
+from service.forms import SearchIn
 
 REFUSALS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, RequestError)]
 EXPECTED = {
@@ -134,6 +135,20 @@ def test_a_body_of_the_wrong_form_names_the_field_without_echoing_it() -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert "number" in answer.json()["detail"]
     assert "my secret" not in answer.text
+
+
+def test_of_many_findings_the_first_are_told_and_of_a_long_one_the_beginning() -> None:
+    findings = [{"loc": ("body", f"field{n}"), "msg": "No."} for n in range(100_000)]
+
+    assert problems.explain(findings) == "; ".join(f"field{n}: No." for n in range(5))
+    assert problems.explain([{"loc": ("x" * 10_000,), "msg": "No."}]) == "x" * 499 + "…"
+
+
+def test_a_long_list_of_wrong_ids_is_one_finding() -> None:
+    with pytest.raises(ValidationError) as caught:
+        SearchIn.model_validate({"query": "tides", "job_ids": ["x"] * 100_000})
+
+    assert caught.value.error_count() == 1
 
 
 def test_a_body_that_is_no_json_is_refused() -> None:
