@@ -21,7 +21,7 @@ from core.store.idempotency import Answer, Earlier, Outcome
 from core.store.jobs import NewJob
 from service.formats import batch_out
 from service.forms import MAX_KEYS, BatchDocument, BatchForm, BatchItem, BatchTranscription
-from service.multipart import clean_name, printable
+from service.multipart import clean_name, printable, unescaped
 from service.problems import explain
 from service.submit import Submission, check, lane_for, parse, sent, sent_again
 from service.upload import Received
@@ -116,10 +116,13 @@ def _asked(item: Mapping[str, Any]) -> BatchItem:
 
 
 def _name_of(item: Mapping[str, Any]) -> str:
-    """What an item calls its file, as far as that can be said of an item that nobody has checked."""
+    """What an item calls its file, as far as that can be said of an item that nobody has checked.
+
+    A name in which `%22` stands for itself reaches the form like one with a quote, so both are read alike.
+    """
     name = item.get("file")
     try:
-        return clean_name(name) if isinstance(name, str) else ""
+        return clean_name(unescaped(name)) if isinstance(name, str) else ""
     except InvalidRequest:
         return ""
 

@@ -20,6 +20,7 @@ _FIELDS_BYTES_PER_FILE = 20 * 1024
 _MAX_NAME = 200
 _TOO_MANY = "Send one file a request; POST /v1/batches takes many."
 _MAX_SHOWN_NAME = 50
+_ESCAPED = {"%22": '"', "%0D": "\r", "%0A": "\n"}  # by WHATWG's encoding of forms, which leaves % itself as it is
 # Control characters, halves of surrogate pairs, and the marks that turn the direction of what follows.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -105,7 +106,7 @@ class Form:
         parsed["content-disposition"] = self._part.headers.get("content-disposition", "")
         try:
             self._part.name = collapse_rfc2231_value(parsed.get_param("name", "", "content-disposition"))
-            self._part.filename = parsed.get_filename()
+            self._part.filename = _sent_name(parsed)
         except ValueError as error:
             raise InvalidRequest("The file's name cannot be read.") from error
         if self._part.filename is not None:
@@ -149,6 +150,20 @@ def boundary_of(content_type: str) -> bytes:
     ):
         raise UnsupportedMedia()
     return boundary.encode("latin-1", "replace")
+
+
+def _sent_name(disposition: Message) -> str | None:
+    """What a part calls its file. Raises `ValueError`."""
+    name = disposition.get_filename()
+    encoded = isinstance(disposition.get_param("filename", None, "content-disposition"), tuple)  # as RFC 5987 has it
+    return name if name is None or encoded else unescaped(name)
+
+
+def unescaped(name: str) -> str:
+    """The name of a file as browsers and httpx send it, without the escapes of what may not stand in quotes."""
+    for escape, meant in _ESCAPED.items():
+        name = name.replace(escape, meant)
+    return name
 
 
 def clean_name(sent: str) -> str:

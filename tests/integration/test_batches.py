@@ -15,12 +15,15 @@ from httpx2 import Response
 from core.errors import Internal, LeaseLost
 from core.job import JobKind
 from core.lanes import Tier
+from core.settings import Settings
 from core.store import accounts, completion
 from core.store.accounts import Account
 from core.store.blobs import Blobs
 from core.store.session import Database
+from service.client import Client
 from tests.integration import work
 from tests.integration.repeated import held_keys, n_jobs, stored_files
+from tests.integration.served import serving
 from workers.clean import clean
 
 TALK = {"kind": "transcription", "file": "talk.wav"}
@@ -162,6 +165,21 @@ def test_a_file_that_two_items_name_becomes_one_job(api: TestClient, database: D
 
     assert [item["status"] for item in batch["items"]] == ["queued", "refused", "queued"]
     assert n_jobs(database) == 2
+
+
+def test_the_client_may_send_files_whose_names_no_header_can_hold(settings: Settings, key: str, tmp_path: Path) -> None:
+    names = ['say "cheese".wav', "50%22.wav", "two\nlines\r.wav", "back\\slash; x=1.wav", "Übung – 日本語.pdf"]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+
+    with serving(settings) as api, Client(api.url, key) as client:
+        batch = client.submit_batch([(tmp_path / name, {}) for name in names])
+        single = client.transcribe(tmp_path / names[0])
+
+    assert [item["status"] for item in batch.items] == ["queued"] * len(names)
+    shown = ['say "cheese".wav', '50".wav', "twolines.wav", "slash; x=1.wav", "Übung – 日本語.pdf"]
+    assert [item["file"] for item in batch.items] == shown
+    assert single.name == 'say "cheese".wav'
 
 
 def test_a_batch_of_which_nothing_is_accepted_says_so(api: TestClient, database: Database, tmp_path: Path) -> None:

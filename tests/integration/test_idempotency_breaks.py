@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -22,10 +20,9 @@ from core.store.accounts import Account
 from core.store.idempotency import Begun
 from core.store.session import Database
 from service import idempotency as door
-from service import processes
-from service.embedded import free_port
 from tests.integration import work
 from tests.integration.repeated import begin, let_pass, refused, submit
+from tests.integration.served import ServedApi, serving
 from tests.waiting import until
 
 BOUNDARY = "b0undary"
@@ -37,31 +34,19 @@ HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", "Idempot
 class RunningApi:
     """The API as a process of its own, and requests to it that may stop in the middle."""
 
-    def __init__(self, settings: Settings, key: str) -> None:
+    def __init__(self, served: ServedApi, key: str) -> None:
+        self.process = served.process
+        self._served = served
         self._key = key
-        self._port = free_port()
-        command = processes.api("127.0.0.1", self._port)
-        own = {
-            "SCRIBELANE_DATABASE_URL": settings.database_url,
-            "SCRIBELANE_BROKER_URL": settings.broker_url,
-            "SCRIBELANE_BLOB_URL": settings.blob_url,
-        }
-        self.process = subprocess.Popen(command.argv, env={**os.environ, **command.environment, **own})
-        until(self._answers, within_s=60)
-
-    def _answers(self) -> bool:
-        with suppress(httpx.TransportError):
-            return httpx.get(f"http://127.0.0.1:{self._port}/healthz", trust_env=False).is_success
-        return False
 
     def submit(self) -> httpx.Response:
         headers = {**HEADERS, "Authorization": f"Bearer {self._key}"}
-        url = f"http://127.0.0.1:{self._port}/v1/transcriptions"
+        url = f"{self._served.url}/v1/transcriptions"
         return httpx.post(url, content=HEAD + TAIL, headers=headers, timeout=30, trust_env=False)
 
     def begin(self) -> socket.socket:
         """Send the first half of an upload."""
-        connection = socket.create_connection(("127.0.0.1", self._port))
+        connection = socket.create_connection(("127.0.0.1", self._served.port))
         sent = {**HEADERS, "Authorization": f"Bearer {self._key}", "Host": "x", "Content-Length": "100000"}
         lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
         connection.sendall(f"POST /v1/transcriptions HTTP/1.1\r\n{lines}\r\n".encode() + HEAD)
@@ -70,12 +55,8 @@ class RunningApi:
 
 @contextmanager
 def running(settings: Settings, key: str) -> Iterator[RunningApi]:
-    api = RunningApi(settings, key)
-    try:
-        yield api
-    finally:
-        api.process.kill()
-        api.process.wait()
+    with serving(settings) as served:
+        yield RunningApi(served, key)
 
 
 def away(*_: Any) -> None:

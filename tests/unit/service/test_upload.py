@@ -100,6 +100,10 @@ def test_headers_without_end_are_refused() -> None:
         ("a\x00b.wav", "ab.wav"),
         ("Übung – 日本語.m4a", "Übung – 日本語.m4a"),
         ("  talk.wav ", "talk.wav"),
+        ("say %22cheese%22.wav", 'say "cheese".wav'),
+        ("two%0D%0Alines.wav", "twolines.wav"),
+        ("100%.wav", "100%.wav"),
+        ("a%20b%2F.wav", "a%20b%2F.wav"),
         ("x" * 500, "x" * 200),
     ],
 )
@@ -118,9 +122,9 @@ def test_a_name_of_which_nothing_is_left_is_refused(sent: str) -> None:
 
 
 def test_a_name_may_be_sent_in_the_encoded_form_of_rfc_5987() -> None:
-    body = form(part("file", b"1", "x").replace(b'filename="x"', b"filename*=utf-8''%C3%9Cbung.wav"))
+    body = form(part("file", b"1", "x").replace(b'filename="x"', b"filename*=utf-8''%C3%9C%2522.wav"))
 
-    assert read(body)[0].files[0].sent_name == "Übung.wav"
+    assert read(body)[0].files[0].sent_name == "Ü%22.wav"
 
 
 @pytest.mark.parametrize("charset", ["idna", "punycode", "undefined", "a\x00b", "no-such-charset"])
