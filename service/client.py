@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +22,8 @@ import httpx
 from service.answers import BatchStatus, Hit, JobStatus, Usage, batch_of, hit_of, job_of, usage_of
 
 POLL_S = 0.5
+MAX_ITEMS = 100
+"""Of a batch. A test holds it to the service's own, which a client cannot import."""
 _AWAY = frozenset({"unreachable", "unavailable"})
 _AWAY_RETRIES_S = 60.0
 _LONGEST_PAUSE_S = 8.0
@@ -91,6 +92,8 @@ class Client:
 
         Look at the items of the batch: each was accepted or refused by itself.
         """
+        if not 1 <= len(items) <= MAX_ITEMS:
+            raise ClientError("invalid_request", f"A batch takes 1 to {MAX_ITEMS} files, not {len(items)}.")
         names = _distinct([file.name for file, _ in items])
         described = [
             {"kind": "document" if file.suffix.lower() == ".pdf" else "transcription", **options, "file": name}
@@ -169,14 +172,20 @@ class Client:
 
 def _distinct(names: Sequence[str]) -> list[str]:
     """The names, with a number in those that came before: items of a batch tell files apart by their names."""
-    seen: Counter[str] = Counter()
-    distinct = []
+    distinct: list[str] = []
     for name in names:
-        seen[name] += 1
-        stem, dot, suffix = name.rpartition(".")
-        numbered = f"{stem} ({seen[name]}){dot}{suffix}" if dot else f"{name} ({seen[name]})"
-        distinct.append(name if seen[name] == 1 else numbered)
+        unique, n = name, 1
+        while unique in distinct or (n > 1 and unique in names):
+            n += 1
+            unique = _numbered(name, n)
+        distinct.append(unique)
     return distinct
+
+
+def _numbered(name: str, n: int) -> str:
+    """Such as `talk (2).mp3`."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem} ({n}){dot}{suffix}" if dot else f"{name} ({n})"
 
 
 class _Ends(Protocol):

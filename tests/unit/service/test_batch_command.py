@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service import client as client_module
+from service import forms
 from service.cli import app
 from service.client import Client, ClientError
-from tests.unit.service.answering import BROKEN_OFF, Answer, Asked, as_json, problem, serving
+from tests.unit.service.answering import BROKEN_OFF, Answer, Asked, as_json, problem, refused, serving
 
 TALK = {"index": 0, "file": "talk.wav", "status": "completed", "job_id": "7", "error": None}
 PAPER = {"index": 1, "file": "paper.pdf", "status": "refused", "job_id": None, "error": {"code": "x", "message": "No."}}
@@ -89,6 +91,33 @@ def test_files_of_one_name_are_told_apart(files: list[Path], tmp_path: Path) -> 
         asked
     )
     assert b'filename="talk (2).wav"' in asked.bodies[0]
+
+
+def test_a_number_that_another_file_has_is_passed_over(tmp_path: Path) -> None:
+    names = ["a.wav", "a.wav", "a (2).wav", "a.wav", "a (2).wav", "b", "b"]
+    files = [tmp_path / str(n) / name for n, name in enumerate(names)]
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(b"RIFF")
+    with serving(as_batch("completed", TALK)) as (url, asked), Client(url, "k") as client:
+        client.submit_batch([(file, {}) for file in files])
+
+    sent = [item["file"] for item in json.loads(sent_items(asked))]
+    assert sent == ["a.wav", "a (3).wav", "a (2).wav", "a (4).wav", "a (2) (2).wav", "b", "b (2)"]
+    assert re.findall(rb'filename="(.*?)"', asked.bodies[0]) == [name.encode() for name in sent]
+
+
+def test_more_files_than_a_batch_takes_are_refused_before_one_is_opened(files: list[Path]) -> None:
+    assert client_module.MAX_ITEMS == forms.MAX_ITEMS
+    absent = files[0].with_name("absent.wav")
+    with serving(as_batch()) as (url, asked), Client(url, "k") as client:
+        for n in (0, 101):
+            assert refused(lambda n=n: client.submit_batch([(absent, {})] * n)).code == "invalid_request"  # type: ignore[misc]
+        printed = run(url, "batch", *[files[0]] * 101)
+
+    assert asked.lines == []
+    assert (printed.exit_code, printed.stderr.count("\n")) == (1, 1)
+    assert printed.stderr.startswith("error: A batch takes 1 to 100 files, not 101.")
 
 
 def test_a_batch_whose_connection_breaks_is_sent_again_whole_under_its_key(files: list[Path]) -> None:
