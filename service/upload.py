@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 from uuid import UUID
 
+import structlog
 from anyio import CancelScope
 from fastapi import Depends, Request
 from python_multipart.exceptions import MultipartParseError
@@ -25,6 +26,8 @@ from service.deps import AccountDep, ServiceDep
 from service.forms import MAX_ITEMS
 from service.idempotency import Fingerprint, OnceDep, holding
 from service.multipart import Form, FormFile, boundary_of, clean_name, max_fields_bytes
+
+log = structlog.get_logger(__name__)
 
 _MIB = 1024 * 1024
 
@@ -201,4 +204,12 @@ async def _custody(blobs: Blobs) -> AsyncGenerator[Custody, None]:
         with CancelScope(shield=True):  # a client that goes away cancels the request, but not this
             for job_id in custody.stored:
                 if job_id not in custody.offered:
-                    await run_in_threadpool(blobs.erase, blob_store.job_prefix(job_id))
+                    await run_in_threadpool(_erase, blobs, job_id)
+
+
+def _erase(blobs: Blobs, job_id: UUID) -> None:
+    try:
+        blobs.erase(blob_store.job_prefix(job_id))
+    except Exception as error:
+        # The client is to hear what its request came to, and the other files are to go all the same.
+        log.warning("could not erase an upload that no job took", job=str(job_id), error=str(error).split("\n")[0])

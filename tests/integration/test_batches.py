@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
+from obstore.exceptions import GenericError
 
 from core.errors import Internal, LeaseLost
 from core.job import JobKind
@@ -218,6 +219,26 @@ def test_a_form_that_is_no_batch_is_refused_as_a_whole_and_leaves_nothing(
     assert len(answer.content) < 1000
     assert n_jobs(database) == len(stored_files(tmp_path)) == 0
     assert work.execute(database, "SELECT 1 FROM batches") == []
+
+
+def test_a_file_that_cannot_be_erased_neither_hides_the_refusal_nor_keeps_the_others(
+    api: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase = Blobs.erase
+    asked: list[str] = []
+
+    def first_fails(blobs: Blobs, prefix: str) -> int:
+        asked.append(prefix)
+        if len(asked) == 1:
+            raise GenericError("no")
+        return erase(blobs, prefix)
+
+    monkeypatch.setattr(Blobs, "erase", first_fails)
+    answer = submit(api, "[]", {f"{n}.wav": b"RIFF" for n in range(5)})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert [f"jobs/{path.parent.name}" for path in stored_files(tmp_path)] == asked[:1]
+    assert len(asked) == 5
 
 
 @pytest.mark.parametrize("options", [{"colour": "red"}, {"lane": "slow"}, {"language": "de"}])
