@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -39,14 +40,15 @@ def at_once(database: Database) -> set[int]:
 def test_a_connection_that_died_while_it_rested_is_replaced(
     database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch, rested_s: float
 ) -> None:
+    now = [time.monotonic()]
+    monkeypatch.setattr("core.store.session.time", SimpleNamespace(monotonic=lambda: now[0]))
     with database.transaction() as connection:
         first = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
     other = Database(database_url, pool_size=1)
     work.execute(other, "SELECT pg_terminate_backend(:pid)", pid=first)
     until(lambda: not work.execute(other, "SELECT FROM pg_stat_activity WHERE pid = :pid", pid=first))
     other.close()
-    now = time.monotonic()
-    monkeypatch.setattr("time.monotonic", lambda: now + rested_s)
+    now[0] += rested_s
 
     def pid() -> object:
         return work.execute(database, "SELECT pg_backend_pid() AS pid")[0].pid
