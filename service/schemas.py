@@ -123,7 +123,7 @@ class RequestCounts(BaseModel):
 
 
 class BatchOut(BaseModel):
-    """A batch as it stands. It is `completed` when all its jobs have ended and something came of it."""
+    """A batch as it stands. When all its jobs have ended it is `completed` if one of those not erased was."""
 
     id: UUID
     object: Literal["batch"] = "batch"

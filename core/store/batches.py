@@ -67,13 +67,16 @@ class Batch:
 
     @property
     def status(self) -> JobStatus:
-        """`completed` if all has ended and something came of it, `failed` if nothing did."""
+        """When all has ended: `completed` if one of the jobs that are there was, or nothing is left; else `failed`.
+
+        What has been erased counts for nothing: it may have failed.
+        """
         counts = self.counts
         if any(counts[status] for status in JobStatus if status not in ENDED):
             return JobStatus.QUEUED if counts[JobStatus.QUEUED] == len(self.jobs) else JobStatus.PROCESSING
         if self.cancelled_at is not None:
             return JobStatus.CANCELLED
-        return JobStatus.COMPLETED if counts[JobStatus.COMPLETED] or self.erased else JobStatus.FAILED
+        return JobStatus.COMPLETED if counts[JobStatus.COMPLETED] or self.erased == self.total else JobStatus.FAILED
 
 
 def insert(connection: Connection, new: NewBatch) -> None:

@@ -297,6 +297,28 @@ def test_a_batch_of_which_all_failed_has_failed(api: TestClient, database: Datab
     assert (ended["status"], counts(ended)) == ("failed", {"total": 2, "refused": 1, "failed": 1})
 
 
+@pytest.mark.parametrize("erase", ["talk.wav", "paper.pdf"])
+def test_a_batch_that_has_failed_does_not_complete_by_an_erasure(
+    api: TestClient, database: Database, erase: str
+) -> None:
+    batch = submit(api, [TALK, PAPER, {**TALK, "model": "gpt"}]).json()
+    for job_id in job_ids(batch):
+        fail(database, job_id)
+    (erased,) = [item["job_id"] for item in batch["items"] if item["file"] == erase and item["job_id"]]
+
+    api.delete(f"/v1/jobs/{erased}")
+
+    left = api.get(batch["status_url"]).json()
+    assert (left["status"], counts(left)) == ("failed", {"total": 3, "refused": 1, "failed": 1, "erased": 1})
+
+
+def test_a_batch_of_which_nothing_is_left_has_completed(api: TestClient, database: Database) -> None:
+    batch = submit(api).json()
+    work.execute(database, "DELETE FROM jobs")
+
+    assert api.get(batch["status_url"]).json()["status"] == "completed"
+
+
 def test_cancelling_a_batch_ends_what_has_not_ended_and_keeps_what_is_done(api: TestClient, database: Database) -> None:
     files = {**FILES, "long.wav": b"RIFF", "next.wav": b"RIFF"}
     items = [TALK, PAPER, {**TALK, "file": "long.wav"}, {**TALK, "file": "next.wav"}]
