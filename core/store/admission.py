@@ -42,10 +42,15 @@ RETURNING jobs.id, EXISTS (SELECT FROM chunks WHERE chunks.job_id = jobs.id) AS 
 """)
 
 
+def lock_account(connection: Connection, account_id: UUID) -> None:
+    """Hold the account's row until the end of the transaction; idempotency keys come after it."""
+    connection.execute(_LOCK_ACCOUNT, {"account": account_id})
+
+
 def admit(connection: Connection, account_id: UUID, lane: Lane) -> None:
     """Admit what there is room for. Call it in the transaction that makes room, or that submits."""
     # Two who make room at once count one after the other: the count below must see what the other has admitted.
-    connection.execute(_LOCK_ACCOUNT, {"account": account_id})
+    lock_account(connection, account_id)
     admitted = connection.execute(_ADMIT, {"account": account_id, "lane": lane, "at_once": _AT_ONCE}).all()
     for job in admitted:
         if job.begun:

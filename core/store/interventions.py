@@ -12,7 +12,7 @@ from core.errors import Conflict, NotFound
 from core.job import ENDED, JobStatus, Stage
 from core.quota import cost_of
 from core.store import idempotency, usage
-from core.store.admission import admit
+from core.store.admission import admit, lock_account
 from core.store.jobs import Job, end_chunks, get, lock, lock_batch
 from core.store.tables import jobs
 from core.tiers import Tiers
@@ -83,6 +83,7 @@ def delete(connection: Connection, job_id: UUID, account_id: UUID) -> None:
     """Erase a job with its chunks, text and vectors. A worker that holds one of its chunks loses it."""
     job = _locked(connection, job_id, account_id)
     usage.refund(connection, job_id)  # nothing, unless it was tried again after it had ended
+    lock_account(connection, account_id)  # before the keys that go with the job, as whoever submits does
     connection.execute(sa.delete(jobs).where(jobs.c.id == job_id))
     if job.batch_id is not None:
         idempotency.forget_batch(connection, job.batch_id)
