@@ -14,8 +14,11 @@ from core.quota import cost_of
 from core.store import idempotency, usage
 from core.store.admission import admit, lock_account
 from core.store.jobs import Job, end_chunks, get, lock, lock_batch
-from core.store.tables import jobs
+from core.store.tables import batches, jobs
 from core.tiers import Tiers
+
+JOBLESS = ~sa.exists().where(jobs.c.batch_id == batches.c.id)
+"""Of a batch: it has no jobs any more, or never had one."""
 
 
 def cancel(connection: Connection, job_id: UUID, account_id: UUID) -> Job:
@@ -80,14 +83,28 @@ def retry(connection: Connection, job_id: UUID, account_id: UUID, tiers: Tiers) 
 
 
 def delete(connection: Connection, job_id: UUID, account_id: UUID) -> None:
-    """Erase a job with its chunks, text and vectors. A worker that holds one of its chunks loses it."""
+    """Erase a job with its chunks, text and vectors; with the last job of a batch, the batch and what it refused.
+
+    A worker that holds one of its chunks loses it. Raises `NotFound`.
+    """
+    _lock_batch_of(connection, job_id, account_id)
     job = _locked(connection, job_id, account_id)
     usage.refund(connection, job_id)  # nothing, unless it was tried again after it had ended
     lock_account(connection, account_id)  # before the keys that go with the job, as whoever submits does
     connection.execute(sa.delete(jobs).where(jobs.c.id == job_id))
     if job.batch_id is not None:
         idempotency.forget_batch(connection, job.batch_id)
+        connection.execute(sa.delete(batches).where(batches.c.id == job.batch_id, JOBLESS))
     admit(connection, account_id, job.lane)
+
+
+def _lock_batch_of(connection: Connection, job_id: UUID, account_id: UUID) -> None:
+    """Lock the job's batch, if it has one: before the job, as cancelling the batch does.
+
+    So of two who delete the last jobs at once, the second sees that none is left.
+    """
+    its = sa.select(jobs.c.batch_id).where(jobs.c.id == job_id, jobs.c.account_id == account_id).scalar_subquery()
+    connection.execute(sa.select(batches.c.id).where(batches.c.id == its).with_for_update())
 
 
 def _locked(connection: Connection, job_id: UUID, account_id: UUID) -> Job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -407,23 +407,54 @@ def test_erasing_one_job_leaves_the_others_and_erases_the_answer_that_named_it(
     assert held_keys(database) == []
 
 
-def test_a_batch_goes_when_it_has_expired_and_its_last_job_has_gone(
+def test_a_batch_goes_with_the_last_of_its_jobs_and_so_do_the_names_of_refused_files(
+    api: TestClient, database: Database
+) -> None:
+    batch = submit(api, [TALK, PAPER, {**TALK, "file": "secret.wav"}]).json()
+    talk, paper = job_ids(batch)
+
+    api.delete(f"/v1/jobs/{talk}")
+    assert api.get(batch["status_url"]).status_code == 200
+    api.delete(f"/v1/jobs/{paper}")
+
+    assert api.get(batch["status_url"]).status_code == api.post(batch["urls"]["cancel"]).status_code == 404
+    assert work.execute(database, "SELECT FROM batches") == []
+
+
+def test_old_batches_go_with_their_expired_jobs_and_those_without_any_by_themselves(
     api: TestClient, database: Database, tmp_path: Path
 ) -> None:
-    batch = submit(api).json()
-    young = submit(api).json()
-    blobs = Blobs((tmp_path / "blobs").as_uri())
-    work.execute(database, "UPDATE batches SET expires_at = now() WHERE id = :id", id=UUID(batch["id"]))
-    cleaned = clean(database, blobs, worker_silence_s=15, idle_s=0)
-    assert (cleaned.batches, api.get(batch["status_url"]).status_code) == (0, 200)
+    young, old = submit(api).json(), submit(api).json()
+    nothing, young_nothing = (submit(api, [{**TALK, "model": "x"}], {"talk.wav": b"1"}).json() for _ in range(2))
+    for one in (old, nothing):
+        work.execute(database, "UPDATE batches SET expires_at = now() WHERE id = :id", id=UUID(one["id"]))
+    work.execute(database, "UPDATE jobs SET expires_at = now() WHERE batch_id = :id", id=UUID(old["id"]))
 
-    for job_id in (*job_ids(batch), *job_ids(young)):
-        api.delete(f"/v1/jobs/{job_id}")
-    cleaned = clean(database, blobs, worker_silence_s=15, idle_s=0)
+    cleaned = clean(database, Blobs((tmp_path / "blobs").as_uri()), worker_silence_s=15, idle_s=0)
 
-    assert cleaned.batches == 1
-    assert api.get(batch["status_url"]).status_code == 404
-    assert counts(api.get(young["status_url"]).json()) == {"total": 2, "erased": 2}
+    assert (cleaned.expired_jobs, cleaned.batches) == (2, 1)
+    left = [api.get(one["status_url"]).status_code for one in (young, old, nothing, young_nothing)]
+    assert left == [200, 404, 404, 200]
+
+
+def test_deleting_the_jobs_of_a_batch_while_it_is_cancelled_never_deadlocks(
+    api: TestClient, database: Database
+) -> None:
+    for _ in range(3):
+        files = {f"{n}.wav": b"RIFF" for n in range(8)}
+        batch = submit(api, [{**TALK, "file": name} for name in files], files, key="one").json()
+        calls: list[Callable[[], int]] = []
+        for job_id in job_ids(batch):
+            calls += [
+                lambda each=job_id: api.delete(f"/v1/jobs/{each}").status_code,  # type: ignore[misc]
+                lambda url=batch["urls"]["cancel"]: api.post(url).status_code,  # type: ignore[misc]
+            ]
+        answers = work.together(8, *calls)
+
+        assert set(answers[::2]) == {204}
+        assert set(answers[1::2]) <= {200, 404, 409}
+        assert held_keys(database) == []
+        assert work.execute(database, "SELECT FROM batches") == []
 
 
 def test_cancelling_batches_while_their_jobs_end_never_deadlocks(

@@ -9,9 +9,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from uuid_utils.compat import uuid7
 
-from core.store import idempotency, interventions
+from core.store import batches, idempotency, interventions, jobs
 from core.store.accounts import Account
+from core.store.batches import NewBatch
 from core.store.idempotency import Answer, Begun, Outcome
 from core.store.session import Database
 from tests.integration import work
@@ -53,3 +55,17 @@ def test_deleting_a_job_waits_for_its_account_before_it_locks_its_key(database: 
         connection.execute(sa.text("SELECT FROM idempotency_keys FOR UPDATE NOWAIT"))
 
     assert work.execute(database, "SELECT FROM jobs") == work.execute(database, "SELECT FROM idempotency_keys") == []
+
+
+def test_deleting_a_job_waits_for_its_batch_before_it_locks_the_job(database: Database, account: Account) -> None:
+    batch_id = uuid7()
+    new = work.new_job(account, batch=(batch_id, 0))
+    with database.transaction() as connection:
+        batches.insert(connection, NewBatch(batch_id, account.id, new.lane, 1, [], 30))
+        jobs.insert(connection, new)
+
+    held = "SELECT FROM batches FOR NO KEY UPDATE"
+    with holding(database, held, lambda: delete(database, new.id, account)) as connection:
+        connection.execute(sa.text("SELECT FROM jobs FOR UPDATE NOWAIT"))
+
+    assert work.execute(database, "SELECT FROM batches") == []
