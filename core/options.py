@@ -1,6 +1,6 @@
 """What a client may ask of a job: checked at the door, kept with the job, acted on by the stages.
 
-The one list of options. `service.schemas` adds what belongs to the request alone (lane, metadata).
+The one list of options. `service.forms` adds what belongs to the request alone (lane, metadata).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Jobs: inserted by the API, read by everyone, ended by `completion`."""
+"""Jobs: inserted by the API, read by everyone, ended by `completion` and `interventions`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The ledger of what accounts reserve and use, and the totals that are derived from it.
 
 `usage_events` is the truth and is only ever added to; `usage_totals` is written in the same transaction. `completion`
-reserves when the length of a job is known, and settles when it is completed; `jobs` and `completion` refund what ends
-otherwise. A reservation belongs to the period in which it was made, also when it is settled in the next one.
+reserves when the length of a job is known, and settles when it is completed; `interventions` and `completion` refund
+what ends otherwise. A reservation belongs to the period in which it was made, also when it is settled in the next one.
 
 Whoever reserves, settles or refunds holds the job's lock, and takes the lock of the totals' row after it: so what a job
 holds changes by one transaction at a time, and what an account holds as well.
