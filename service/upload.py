@@ -88,7 +88,7 @@ def receiving(max_files: int) -> Receive:
         # As much again as the fields may take, for the boundaries between the parts.
         most = max_files * limit + 2 * max_fields_bytes(max_files)
         if int(request.headers.get("content-length") or 0) > most:
-            raise _too_large(limit)
+            raise _too_large(limit) if max_files == 1 else _form_too_large(most)
         arriving = request.stream()
         body = _Body(form, holding(service.database, once, arriving) if isinstance(once, Begun) else arriving, most)
         fingerprint = Fingerprint(request.url.path)
@@ -131,7 +131,7 @@ class _Body:
     def __init__(self, form: Form, arriving: AsyncIterator[bytes], most_bytes: int) -> None:
         self._form = form
         self._arriving = arriving
-        self._bytes_left = most_bytes
+        self._most_bytes = self._bytes_left = most_bytes
 
     async def files(self) -> AsyncIterator[FormFile]:
         """Each file when it begins; read its `pieces` before the next."""
@@ -159,7 +159,7 @@ class _Body:
                 return False
             self._bytes_left -= len(piece)
             if self._bytes_left < 0:  # counts what is no part of a file as well
-                raise UploadTooLarge()
+                raise _form_too_large(self._most_bytes)
             self._form.feed(piece)
         except MultipartParseError as error:
             raise InvalidRequest("The body is not a whole multipart form.") from error
@@ -192,6 +192,11 @@ async def _limited(pieces: AsyncIterator[bytes], limit: int) -> AsyncIterator[by
 def _too_large(limit: int) -> UploadTooLarge:
     """The refusal of a file over `limit` bytes."""
     return UploadTooLarge(f"The file is larger than the {limit / _MIB:.3g} MiB that this account's tier accepts.")
+
+
+def _form_too_large(most: int) -> UploadTooLarge:
+    """The refusal of a form that is longer than all that it may hold."""
+    return UploadTooLarge(f"The upload is larger than the {most / _MIB:.3g} MiB that this call accepts.")
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from core.store.session import Database
 log = structlog.get_logger(__name__)
 Found = TypeVar("Found")
 
-_BATCH = 100
+_AT_ONCE = 100
 _BUDGET_S = 10.0
 """A run ends after about this: it shares Beat's worker with the ticks that dispatch and rescue."""
 
@@ -43,7 +43,7 @@ class Cleaned:
 
 
 def clean(database: Database, blobs: Blobs, *, worker_silence_s: float, idle_s: float) -> Cleaned:
-    """One run over everything, at most `_BATCH` jobs of each sort; the next tick goes on.
+    """One run over everything, at most `_AT_ONCE` jobs of each sort; the next tick goes on.
 
     `idle_s` is how long after a job's end no worker can be writing its chunks any more.
     """
@@ -60,7 +60,7 @@ def clean(database: Database, blobs: Blobs, *, worker_silence_s: float, idle_s: 
 
 def _expired_jobs(database: Database, blobs: Blobs, until: float) -> int:
     with database.transaction() as connection:
-        expired = retention.expired(connection, _BATCH)
+        expired = retention.expired(connection, _AT_ONCE)
     erased = 0
     for job_id, account_id in _in_time(expired, until):
         with _passed_over_if_it_fails(job_id):
@@ -71,7 +71,7 @@ def _expired_jobs(database: Database, blobs: Blobs, until: float) -> int:
 
 def _chunk_blobs(database: Database, blobs: Blobs, idle_s: float, until: float) -> int:
     with database.transaction() as connection:
-        ended = retention.with_idle_chunk_blobs(connection, idle_s=idle_s, limit=_BATCH)
+        ended = retention.with_idle_chunk_blobs(connection, idle_s=idle_s, limit=_AT_ONCE)
     erased = 0
     for job_id in _in_time(ended, until):
         with _passed_over_if_it_fails(job_id):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 _S_PER_HOUR = 3600
+_MOST = 10_000_000
+"""Of what is granted at once: more than a thousand years of recordings, and less than the ledger can hold."""
 
 accounts = typer.Typer(help="Accounts, their keys, tiers and quotas.", no_args_is_help=True)
 
@@ -70,8 +72,8 @@ def set_tier(
 @accounts.command("grant")
 def grant(
     name: Name,
-    audio_hours: Annotated[float, typer.Option(min=0, help="Hours of recordings to add.")] = 0,
-    pages: Annotated[int, typer.Option(min=0, help="Pages of PDFs to add.")] = 0,
+    audio_hours: Annotated[float, typer.Option(min=0, max=_MOST, help="Hours of recordings to add.")] = 0,
+    pages: Annotated[int, typer.Option(min=0, max=_MOST, help="Pages of PDFs to add.")] = 0,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Add to an account's quota of this calendar month (UTC)."""

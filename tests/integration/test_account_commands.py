@@ -79,6 +79,10 @@ def test_a_grant_adds_to_the_quota_of_this_month(run: Run, database: Database, a
     assert quota.totals_that_differ_from_the_ledger(database) == []
 
 
-def test_a_grant_below_zero_is_refused(run: Run, database: Database, account: Account) -> None:
-    assert run("grant", account.name, "--pages", "-1").exit_code == 2
+@pytest.mark.parametrize("amount", [("--pages", "-1"), ("--audio-hours", "inf"), ("--audio-hours", "1e12")])
+def test_a_grant_below_zero_or_beyond_measure_is_refused(
+    run: Run, database: Database, account: Account, amount: tuple[str, str]
+) -> None:
+    assert run("grant", account.name, *amount).exit_code == 2
     assert quota.balance(database, account, Unit.PAGES).granted == 0
+    assert quota.balance(database, account, Unit.AUDIO_S).granted == 0
