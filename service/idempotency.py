@@ -1,7 +1,7 @@
 """`Idempotency-Key`: a client that does not know whether its submit arrived sends it again and gets one job or batch.
 
-The key is taken before the body is read and held while it arrives; `service.submit` or `service.batch` stores the answer
-under it in the transaction that inserts the job or batch. A request that ends otherwise gives its key back here.
+The key is taken before the body is read and held while it arrives; `service.submit` or `service.batch` stores the
+answer under it in the transaction that inserts the job or batch. A request that ends otherwise gives its key back here.
 """
 
 from __future__ import annotations
