@@ -74,7 +74,8 @@ class _Items:
         """Make a job of an item, or say why not."""
         name = _name_of(item)
         try:
-            self.news.append(self._job(index, item, self._files.pop(name, None)))
+            self.news.append(self._job(index, item, self._files.get(name)))
+            del self._files[name]
         except RequestError as error:
             self.refused.append(Refused(index, name, error.code, printable(error.message)))
 
@@ -128,11 +129,10 @@ def _name_of(item: Mapping[str, Any]) -> str:
 
 
 def _by_name(files: Sequence[Received], items: Sequence[Mapping[str, Any]]) -> Mapping[str, Received]:
-    """The files by their names. Raises `InvalidRequest` for one that no item can mean."""
+    """The files by their names. Raises `InvalidRequest` if one has no item. One that an item misspells is left out."""
     by_name = {file.name: file for file in files}
     if len(by_name) < len(files):
         raise InvalidRequest("Two files of the form have the same name; no item could tell them apart.")
-    unnamed = sorted(by_name.keys() - {_name_of(item) for item in items})
-    if unnamed:
-        raise InvalidRequest(f"items: none of them names the file {unnamed[0]!r}.")
+    if len(files) > len(items):
+        raise InvalidRequest("items: there are more files than items.")
     return by_name

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import deque
 from dataclasses import dataclass, field
 from email.message import Message
@@ -130,6 +131,8 @@ class Form:
     def _end(self) -> None:
         if self._part.filename is not None:
             self.files[-1].ended = True
+        elif self._part.name in self.fields:
+            raise InvalidRequest(f"The field {self._part.name[:_MAX_SHOWN_NAME]!r} was sent twice.")
         else:
             self.fields[self._part.name] = self._part.content.decode("utf-8", "replace")
 
@@ -169,7 +172,7 @@ def unescaped(name: str) -> str:
 def clean_name(sent: str) -> str:
     """What the client called a file, without folders and control characters; it never becomes a path."""
     name = re.split(r"[/\\]", sent)[-1]
-    name = printable(name).strip()[:_MAX_NAME]
+    name = unicodedata.normalize("NFC", printable(name)).strip()[:_MAX_NAME]  # macOS sends letters taken apart
     if name in ("", ".", ".."):
         raise InvalidRequest("The file has no name.")
     return name

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from core.job import JobStatus, Stage
+from core.lanes import INFERENCE_QUEUES
 from core.store.ageing import NOBODY
 from core.store.jobs import Job
 from core.store.speeds import FORGOTTEN_S, SILENT_S, model_key
@@ -105,9 +106,9 @@ FROM jobs j CROSS JOIN LATERAL (
 WHERE j.id = ANY (:ids) AND c.n_done > 0
 """)
 
-# Until a chunk of it is done: the speech that is left, at the measured speed of the lane's devices, on the job's share
-# of them. Jobs in flight share the devices evenly, and no job uses more of them than it has chunks. One live worker
-# whose device has not measured makes the whole unknown.
+# From when a chunk of it is in work until one is done: the speech that is left, at the measured speed of the lane's
+# devices, on the job's share of them. Jobs in flight in any lane share the devices evenly, and no job uses more of them
+# than it has chunks. One live worker whose device has not measured makes the whole unknown.
 _MEASURED_SPEED = sa.text("""
 SELECT todo.speech_s / (devices.speed * least(todo.n, devices.n::float / sharing.n)) AS eta_s
 FROM (
@@ -123,11 +124,12 @@ FROM (
     WHERE :lane = ANY (w.lanes) AND w.last_seen > now() - make_interval(secs => :silent_s)
 ) devices, (
     SELECT count(DISTINCT job_id) + 1 AS n FROM chunks
-    WHERE job_id <> :job AND queue = :lane AND stage = 'transcribe'
+    WHERE job_id <> :job AND queue = ANY (:inference)
       AND (status = 'running' OR status = 'queued' AND dispatched_until IS NOT NULL)
 ) sharing
 WHERE todo.n > 0 AND devices.all_known
-""").bindparams(forgotten_s=FORGOTTEN_S, silent_s=SILENT_S)
+  AND EXISTS (SELECT FROM chunks WHERE job_id = :job AND stage = 'transcribe' AND status = 'running')
+""").bindparams(forgotten_s=FORGOTTEN_S, silent_s=SILENT_S, inference=list(INFERENCE_QUEUES))
 
 
 def _times_left(connection: Connection, working: Sequence[Job]) -> Mapping[UUID, float]:

@@ -161,6 +161,25 @@ def test_an_item_whose_file_is_not_there_is_refused(api: TestClient, file: str |
     assert batch["items"][0]["error"]["code"] == "invalid_request"
 
 
+def test_a_refused_item_leaves_its_file_to_the_next_that_names_it(api: TestClient) -> None:
+    batch = submit(api, [{**TALK, "model": "gpt"}, TALK], {"talk.wav": b"RIFF"}).json()
+
+    assert [item["status"] for item in batch["items"]] == ["refused", "queued"]
+
+
+def test_a_misspelt_name_refuses_its_item_alone(api: TestClient, tmp_path: Path) -> None:
+    batch = submit(api, [{**TALK, "file": "tlak.wav"}, PAPER]).json()
+
+    assert [item["status"] for item in batch["items"]] == ["refused", "queued"]
+    assert [path.read_bytes() for path in stored_files(tmp_path)] == [b"%PDF"]
+
+
+def test_letters_with_accents_are_one_however_they_are_encoded(api: TestClient) -> None:
+    batch = submit(api, [{**TALK, "file": "caf\u00e9.wav"}], {"cafe\u0301.wav": b"RIFF"}).json()
+
+    assert [(item["status"], item["file"]) for item in batch["items"]] == [("queued", "caf\u00e9.wav")]
+
+
 def test_a_file_that_two_items_name_becomes_one_job(api: TestClient, database: Database) -> None:
     batch = submit(api, [TALK, {**TALK, "language": "de"}, PAPER]).json()
 
@@ -200,7 +219,7 @@ def test_a_batch_of_which_nothing_is_accepted_says_so(api: TestClient, database:
         ("[]", FILES, "items"),
         ("[1]", FILES, "items"),
         ("[" + "1," * 500_000 + "1]", FILES, "items.0"),
-        ([TALK], FILES, "paper.pdf"),
+        ([TALK], FILES, "more files"),
         ([TALK], {}, "file"),
         ([TALK], [("talk.wav", b"1"), ("talk.wav", b"2")], "same name"),
         ([TALK], [("talk.wav", b"1"), ("a/talk.wav", b"2")], "same name"),

@@ -113,6 +113,9 @@ def test_a_measured_speed_says_how_long_a_job_takes_before_its_first_chunk_is_do
     job_id = work.transcribing(database, account, 4)  # each chunk holds 5 s of speech
     work.report_worker(database, "express")
     measure(database, 2)
+    assert eta_s(database, job_id) is None  # its turn has not come, and who knows when it will
+
+    work.claim_one(database, job_id)
 
     assert eta_s(database, job_id) == pytest.approx(4 * 5 / 2)
 
@@ -122,15 +125,19 @@ def test_several_workers_share_a_job_but_not_a_chunk(database: Database, account
     for n in range(2):
         work.report_worker(database, "express", "standard", worker_id=f"w/{n}")
     measure(database, 2)
+    work.claim_one(database, long)
+    assert eta_s(database, long) == pytest.approx(4 * 5 / 2 / 2)
 
-    assert (eta_s(database, long), eta_s(database, short)) == pytest.approx((4 * 5 / 2 / 2, 5 / 2))
+    work.claim_one(database, short)
+    assert eta_s(database, short) == pytest.approx(5 / 2)
 
 
 def test_a_job_shares_the_workers_with_those_in_flight(database: Database, account: Account) -> None:
-    mine, theirs = work.transcribing(database, account, 4), work.transcribing(database, account, 4)
+    mine, theirs = work.transcribing(database, account, 4), work.transcribing(database, account, 4, Lane.STANDARD)
     work.report_worker(database, "express")
     measure(database, 2)
 
+    work.claim_one(database, mine)
     work.claim_one(database, theirs)
 
     assert eta_s(database, mine) == pytest.approx(2 * 4 * 5 / 2)
@@ -138,6 +145,7 @@ def test_a_job_shares_the_workers_with_those_in_flight(database: Database, accou
 
 def test_a_device_that_has_not_measured_makes_the_time_unknown(database: Database, account: Account) -> None:
     job_id = work.transcribing(database, account, 4)
+    work.claim_one(database, job_id)
     work.report_worker(database, "express")
     measure(database, 2, lane=Lane.BATCH)
     assert eta_s(database, job_id) is None
@@ -148,6 +156,7 @@ def test_a_device_that_has_not_measured_makes_the_time_unknown(database: Databas
 
 def test_speeds_without_a_worker_say_nothing(database: Database, account: Account) -> None:
     job_id = work.transcribing(database, account, 4)
+    work.claim_one(database, job_id)
     measure(database, 2)
 
     assert eta_s(database, job_id) is None

@@ -77,6 +77,11 @@ def test_a_second_file_is_refused() -> None:
         read(form(part("file", b"1", "a.wav"), part("file", b"2", "b.wav")))
 
 
+def test_a_field_that_is_sent_twice_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="'lane' was sent twice"):
+        read(form(part("lane", b"batch"), part("lane", b"standard"), part("file", b"1", "a.wav")))
+
+
 def test_fields_without_end_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="too long"):
         read(form(part("prompt", b"x" * 70_000), part("file", b"1", "a.wav")))
