@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -25,8 +25,8 @@ from core.tiers import Plan
 from models.registry import ModelKind, find, names
 from service.deps import AccountDep, Service, ServiceDep
 from service.formats import job_out
-from service.forms import Document, DocumentForm, Transcription, TranscriptionForm
-from service.upload import BatchUploadDep, Received, Upload, UploadDep
+from service.forms import MAX_ITEMS, Document, DocumentForm, Transcription, TranscriptionForm
+from service.upload import Received, Upload, receiving
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -69,18 +69,26 @@ class Submission:
         )
 
 
-async def _submission(request: Request, service: ServiceDep, account: AccountDep, upload: UploadDep) -> Submission:
-    return Submission(service, account, upload, str(request.base_url))
+Submit = Callable[[Request, Service, Account, Upload], Awaitable[Submission]]
 
 
-async def _batch_submission(
-    request: Request, service: ServiceDep, account: AccountDep, upload: BatchUploadDep
-) -> Submission:
-    return Submission(service, account, upload, str(request.base_url))
+def submitting(max_files: int) -> Submit:
+    """The dependency that is a submission of one to `max_files` files."""
+    received = Depends(receiving(max_files))
+
+    async def submit(
+        request: Request, service: ServiceDep, account: AccountDep, upload: Upload = received
+    ) -> Submission:
+        return Submission(service, account, upload, str(request.base_url))
+
+    return submit
 
 
-SubmissionDep = Annotated[Submission, Depends(_submission)]
-BatchSubmissionDep = Annotated[Submission, Depends(_batch_submission)]
+SubmissionDep = Annotated[Submission, Depends(submitting(1))]
+"""One file and its options."""
+
+BatchSubmissionDep = Annotated[Submission, Depends(submitting(MAX_ITEMS))]
+"""Many files and their options; a file that cannot be a job's does not refuse the others."""
 
 
 def parse(fields: Mapping[str, str], wanted: type[Form]) -> Form:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated
 from uuid import UUID
 
 import structlog
 from anyio import CancelScope
-from fastapi import Depends, Request
+from fastapi import Request
 from python_multipart.exceptions import MultipartParseError
 from starlette.concurrency import run_in_threadpool
 from uuid_utils.compat import uuid7
@@ -23,7 +22,6 @@ from core.store import blobs as blob_store
 from core.store.blobs import Blobs
 from core.store.idempotency import Begun, Earlier
 from service.deps import AccountDep, ServiceDep
-from service.forms import MAX_ITEMS
 from service.idempotency import Fingerprint, OnceDep, holding
 from service.multipart import Form, FormFile, boundary_of, clean_name, max_fields_bytes
 
@@ -116,13 +114,6 @@ def receiving(max_files: int) -> Receive:
             yield Upload(files, form.fields, custody, once, digest)
 
     return receive
-
-
-UploadDep = Annotated[Upload, Depends(receiving(1))]
-"""One file and its options."""
-
-BatchUploadDep = Annotated[Upload, Depends(receiving(MAX_ITEMS))]
-"""Many files and their options; a file that cannot be a job's does not refuse the others."""
 
 
 class _Body:
