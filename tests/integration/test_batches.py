@@ -220,6 +220,15 @@ def test_a_file_that_cannot_be_erased_neither_hides_the_refusal_nor_keeps_the_ot
     assert len(asked) == 5
 
 
+def test_a_batch_that_announces_more_than_all_its_files_may_hold_is_refused_as_a_whole(api: TestClient) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": "200000000"}
+
+    answer = api.post("/v1/batches", content=b"--b", headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "upload_too_large")
+    assert answer.json()["detail"].startswith("The upload is larger than the 99.4 MiB")
+
+
 @pytest.mark.parametrize("options", [{"colour": "red"}, {"lane": "slow"}, {"language": "de"}])
 def test_options_that_belong_to_an_item_are_refused_in_the_form(api: TestClient, options: dict[str, str]) -> None:
     assert submit(api, (TALK, PAPER), FILES, None, **options).status_code == 422
