@@ -67,7 +67,7 @@ class Batch:
 
     @property
     def status(self) -> JobStatus:
-        """When all has ended: `completed` if one of the jobs that are there was, or nothing is left; else `failed`.
+        """When all has ended: `completed` if one of the jobs that are there was, else `failed`.
 
         What has been erased counts for nothing: it may have failed.
         """
@@ -76,7 +76,7 @@ class Batch:
             return JobStatus.QUEUED if counts[JobStatus.QUEUED] == len(self.jobs) else JobStatus.PROCESSING
         if self.cancelled_at is not None:
             return JobStatus.CANCELLED
-        return JobStatus.COMPLETED if counts[JobStatus.COMPLETED] or self.erased == self.total else JobStatus.FAILED
+        return JobStatus.COMPLETED if counts[JobStatus.COMPLETED] else JobStatus.FAILED
 
 
 def insert(connection: Connection, new: NewBatch) -> None:

@@ -60,13 +60,6 @@ def test_a_batch_that_has_failed_does_not_complete_by_an_erasure(
     assert (left["status"], counts(left)) == ("failed", {"total": 3, "refused": 1, "failed": 1, "erased": 1})
 
 
-def test_a_batch_of_which_nothing_is_left_has_completed(api: TestClient, database: Database) -> None:
-    batch = submit(api).json()
-    work.execute(database, "DELETE FROM jobs")
-
-    assert api.get(batch["status_url"]).json()["status"] == "completed"
-
-
 def test_cancelling_a_batch_ends_what_has_not_ended_and_keeps_what_is_done(api: TestClient, database: Database) -> None:
     files = {**FILES, "long.wav": b"RIFF", "next.wav": b"RIFF"}
     items = [TALK, PAPER, {**TALK, "file": "long.wav"}, {**TALK, "file": "next.wav"}]
