@@ -109,7 +109,7 @@ class World:
             try:
                 with self.database.transaction() as connection:
                     batches.cancel(connection, self.batch_ids[pick % len(self.batch_ids)], self.account.id)
-            except Conflict:
+            except (Conflict, NotFound):  # it has ended, or gone with its last job
                 return
 
     def expire(self, pick: int) -> None:
