@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import memory_errors
+from models.errors import BatchSize, OutOfDeviceMemory, device_errors
 from models.registry import ModelSpec
 
 BATCH = 32
-"""Texts per forward pass; sentence-transformers sorts by length first, so that little is padding."""
+"""Texts per forward pass, until the device has no room for so many. sentence-transformers sorts by length
+first, so that little is padding."""
 
 
 class EmbeddingEngine:
@@ -28,7 +29,7 @@ class EmbeddingEngine:
         """Load from `folder` alone, never from the network. `device` is `cpu` or `cuda:N`.
 
         `threads` becomes torch's number of CPU threads, which is one for the whole process. Raises
-        `OutOfDeviceMemory`.
+        `OutOfDeviceMemory`, `DeviceFailed`.
         """
         import torch
         from sentence_transformers import SentenceTransformer
@@ -39,23 +40,35 @@ class EmbeddingEngine:
         self.dimensions = spec.dimensions
         self.max_tokens = spec.max_tokens
         self._spec = spec
-        with memory_errors():
+        self._batch = BatchSize(BATCH)
+        with device_errors():
             self._model: Any = SentenceTransformer(str(folder), device=device, local_files_only=True)
         self._model.max_seq_length = spec.max_tokens
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
-        """Vectors of shape (n, dimensions), each of length 1, in the order of `texts`. Raises `OutOfDeviceMemory`."""
+        """Vectors of shape (n, dimensions), each of length 1, in the order of `texts`.
+
+        Raises `OutOfDeviceMemory` if even one text at once is too much, or `DeviceFailed`.
+        """
         if not texts:
             return np.zeros((0, self.dimensions), dtype=np.float32)
         prefix = self._spec.query_prefix if query else self._spec.passage_prefix
-        with memory_errors():
-            vectors = self._model.encode(
-                [prefix + text for text in texts],
-                batch_size=BATCH,
-                normalize_embeddings=True,
-                convert_to_numpy=True,
-                show_progress_bar=False,
-            )
+        prefixed = [prefix + text for text in texts]
+        while True:
+            try:
+                with device_errors():
+                    return self._encode(prefixed)
+            except OutOfDeviceMemory as error:
+                self._batch.halve(error)
+
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        vectors = self._model.encode(
+            texts,
+            batch_size=self._batch.n,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        )
         return np.asarray(vectors, dtype=np.float32)
 
     def close(self) -> None:

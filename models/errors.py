@@ -4,7 +4,8 @@
     ├── UnknownModel        no such name in the registry
     ├── WeightsMissing      the files are in none of the places that were looked at
     ├── WeightsMismatch     a file is there, but its SHA-256 is not the pinned one
-    └── OutOfDeviceMemory   the device has no room for this model or this batch
+    ├── OutOfDeviceMemory   the device has no room for this model or this batch
+    └── DeviceFailed        the device answers nothing any more in this process; a new process may use it
 
 Raised by `registry`, `weights` and the engines. The caller decides what they mean to its own users.
 """
@@ -35,17 +36,61 @@ class OutOfDeviceMemory(ModelError):
     """The device ran out of memory while loading or inferring."""
 
 
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """Raise `OutOfDeviceMemory` for what CTranslate2, torch and Python raise when there is no room left.
+class DeviceFailed(ModelError):
+    """The device failed in a way that stays with this process: CUDA calls such an error sticky.
 
-    CTranslate2 and torch raise a RuntimeError that says so in words; every other RuntimeError comes through.
+    After an illegal address, a failed assertion or a launch failure every later call of the process fails too
+    ("To continue using CUDA, the process must be terminated and relaunched", CUDA Runtime API, `cudaError`).
+    """
+
+
+_NO_ROOM = ("out of memory", "failed to allocate", "cublas_status_alloc_failed")
+_STICKY = (
+    "illegal memory access",
+    "illegal address",
+    "misaligned address",
+    "illegal instruction",
+    "device-side assert",
+    "launch failure",
+    "launch failed",
+    "launch timed out",
+    "uncorrectable ecc",
+    "hardware stack error",
+    "unknown error",
+    "execution_failed",
+    "internal_error",
+    "mapping_error",
+)
+"""In the words of the CUDA runtime, and in the status names of cuBLAS and cuDNN."""
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Raise `OutOfDeviceMemory` or `DeviceFailed` for what CTranslate2, torch and Python raise in such a case.
+
+    CTranslate2 and torch raise a RuntimeError that says it in words; every other RuntimeError comes through.
     """
     try:
         yield
     except MemoryError as error:
         raise OutOfDeviceMemory(str(error) or "out of memory") from error
     except RuntimeError as error:
-        if "out of memory" in str(error).lower() or "failed to allocate" in str(error).lower():
+        words = str(error).lower()
+        if any(sign in words for sign in _NO_ROOM):
             raise OutOfDeviceMemory(str(error)) from error
+        if any(library in words for library in ("cuda", "cublas", "cudnn")) and any(sign in words for sign in _STICKY):
+            raise DeviceFailed(str(error)) from error
         raise
+
+
+class BatchSize:
+    """How many are inferred at once: halved, for good, whenever the device has no room for so many."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def halve(self, error: OutOfDeviceMemory) -> None:
+        """Try with fewer from now on. Raises `error` where one is too many already."""
+        if self.n == 1:
+            raise error
+        self.n //= 2

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engine import SAMPLE_RATE_HZ, Clip, Segment, TranscribeOptions, Transcription, Word
-from models.errors import memory_errors
+from models.errors import BatchSize, OutOfDeviceMemory, device_errors
 from models.repetition import loops, without_loops
 
 MAX_CLIP_S = 30.0
@@ -71,13 +71,13 @@ class WhisperEngine:
     def __init__(self, folder: Path, *, device: str, compute_type: str | None = None, threads: int) -> None:
         """Load from `folder` alone, never from the network. `device` is `cpu` or `cuda:N`; `threads` are the CPU's.
 
-        Raises `OutOfDeviceMemory`.
+        Raises `OutOfDeviceMemory`, `DeviceFailed`.
         """
         from faster_whisper import BatchedInferencePipeline, WhisperModel
 
         kind, _, index = device.partition(":")
-        self._batch_size = BATCH_CPU if kind == "cpu" else BATCH_CUDA
-        with memory_errors():
+        self._batch = BatchSize(BATCH_CPU if kind == "cpu" else BATCH_CUDA)
+        with device_errors():
             self._model: Any = WhisperModel(
                 str(folder),
                 device=kind,
@@ -93,7 +93,8 @@ class WhisperEngine:
     ) -> Transcription:
         """Transcribe clips that are in order, apart and at most 30 s long; otherwise raises `ValueError`.
 
-        Raises `OutOfDeviceMemory`, here or while the segments are iterated.
+        Raises `OutOfDeviceMemory` if even one clip at once is too much, or `DeviceFailed`, here or while the segments
+        are iterated.
         """
         _check(clips)
         language, probability = self._language(audio, clips, options)
@@ -112,18 +113,23 @@ class WhisperEngine:
         if options.language or not clips:
             return options.language, 1.0 if options.language else None
         speech = np.concatenate([_cut(audio, clip) for clip in clips[:LANGUAGE_WINDOWS]])
-        with memory_errors():
+        with device_errors():
             language, probability, _ = self._model.detect_language(speech, language_detection_segments=LANGUAGE_WINDOWS)
         return str(language), float(probability)
 
     def _segments(self, job: _Job, clips: Sequence[Clip]) -> Iterator[Segment]:
         heard_s = 0.0
-        for first in range(0, len(clips), self._batch_size):
-            batch = clips[first : first + self._batch_size]
-            with memory_errors():
-                decoded = self._decode(job, batch)
+        while clips:
+            batch = clips[: self._batch.n]
+            try:
+                with device_errors():
+                    decoded = self._decode(job, batch)
+            except OutOfDeviceMemory as error:
+                self._batch.halve(error)
+                continue
+            clips = clips[len(batch) :]
             for clip, segments in zip(batch, decoded, strict=True):
-                with memory_errors():
+                with device_errors():
                     judged = self._judge(job, clip, segments)
                 for segment in _in_order(judged, clip, heard_s):
                     heard_s = segment.start_s

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models import weights
-from models.embedder import EmbeddingEngine, token_counter
+from models.embedder import BATCH, EmbeddingEngine, token_counter
+from models.errors import BatchSize
 from models.registry import DEFAULT_EMBEDDING, ModelKind, find
 
 SPEC = find(DEFAULT_EMBEDDING, ModelKind.EMBEDDING)
@@ -54,3 +56,21 @@ def test_the_count_of_tokens_says_exactly_what_the_model_still_reads(engine: Emb
     whole, longer, shorter = engine.embed([fits, fits + "elephant", "elephant " + fits])
     np.testing.assert_allclose(whole, longer, atol=1e-5)
     assert whole @ shorter < 0.999
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_every_text_keeps_its_vector(
+    engine: EmbeddingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["The tide is high.", "Bread is baked.", "He plays chess."]
+    expected, encode, tried = engine.embed(texts), engine._model.encode, []
+
+    def full(texts: list[str], *, batch_size: int, **how: Any) -> Any:
+        tried.append(batch_size)
+        if batch_size > BATCH // 4:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return encode(texts, batch_size=batch_size, **how)
+
+    monkeypatch.setattr(engine._model, "encode", full)
+    monkeypatch.setattr(engine, "_batch", BatchSize(BATCH))
+    np.testing.assert_allclose(engine.embed(texts), expected, atol=1e-5)
+    assert tried == [BATCH, BATCH // 2, BATCH // 4]

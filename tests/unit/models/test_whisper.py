@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from core.plan import Region, pack_clips
 from models import vad, weights
 from models.engine import SAMPLE_RATE_HZ, Clip, Segment, TranscribeOptions
-from models.errors import OutOfDeviceMemory
+from models.errors import BatchSize, DeviceFailed, OutOfDeviceMemory
 from models.registry import ModelKind, find
 from models.whisper import WhisperEngine
 
@@ -56,7 +56,7 @@ def spoken(start: float, end: float, text: str, avg_logprob: float = -0.2, offse
 def scripted(batched: dict[float, list[Any]], again: Sequence[Any] = ()) -> tuple[WhisperEngine, ScriptedModel]:
     model = ScriptedModel(batched, list(again))
     engine = WhisperEngine.__new__(WhisperEngine)
-    vars(engine).update(_model=model, _pipeline=model, _batch_size=2)
+    vars(engine).update(_model=model, _pipeline=model, _batch=BatchSize(2))
     return engine, model
 
 
@@ -133,6 +133,32 @@ def test_a_full_device_is_told_as_such_while_iterating() -> None:
     engine, model = scripted({})
     model.transcribe = lambda *_, **__: (_ for _ in ()).throw(RuntimeError("CUDA failed: out of memory"))  # type: ignore[method-assign]
     with pytest.raises(OutOfDeviceMemory, match="out of memory"):
+        run(engine, [Clip(0, 5)])
+
+
+def test_a_batch_that_does_not_fit_is_decoded_in_halves_and_so_are_all_later_ones() -> None:
+    spans = [Clip(0, 5), Clip(5, 10), Clip(10, 15)]
+    engine, model = scripted(
+        {clip.start_s: [spoken(clip.start_s, clip.end_s, GOOD, offset=clip.start_s)] for clip in spans}
+    )
+    decode, tried = model.transcribe, []
+
+    def full(audio: NDArray[np.float32], **asked: Any) -> tuple[Iterator[Any], None]:
+        tried.append(len(asked["clip_timestamps"]))
+        if tried[-1] > 1:
+            raise RuntimeError("CUDA failed with error out of memory")
+        return decode(audio, **asked)
+
+    model.transcribe = full  # type: ignore[method-assign]
+    assert [s.start_s for s in run(engine, spans)] == [0, 5, 10]
+    assert tried == [2, 1, 1, 1]
+
+
+def test_a_device_that_is_broken_for_this_process_is_told_as_such() -> None:
+    engine, model = scripted({})
+    broken = RuntimeError("CUDA failed with error an illegal memory access was encountered")
+    model.transcribe = lambda *_, **__: (_ for _ in ()).throw(broken)  # type: ignore[method-assign]
+    with pytest.raises(DeviceFailed, match="illegal memory access"):
         run(engine, [Clip(0, 5)])
 
 
