@@ -11,7 +11,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check lint types imports format up bench constraints check-image
+.PHONY: help install demo test faults check lint types imports format up bench constraints check-image
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ up: install ## Start everything on this machine (ARGS="--port 9000" passes optio
 
 test: install ## Run the whole test suite (ARGS="-k lease" passes options to pytest)
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: install ## Strike a whole deployment with every fault at every moment (long; ARGS="-k Valkey" chooses)
+	$(BIN)/python -m pytest tests/faults -m "long or not long" $(ARGS)
 
 check: lint types imports ## Style, types and the direction of imports
 

@@ -29,13 +29,15 @@
     │   ├── ModelUnavailable         model_unavailable
     │   ├── ChunkCrashed             chunk_crashed
     │   ├── ChunkTimeout             timeout
+    │   ├── OutOfMemory              out_of_memory
+    │   ├── DeviceBroken             device_failed
     │   └── Internal                 internal
     ├── LeaseLost                    this attempt no longer owns its chunk; its result is dropped
     └── Misconfigured                a setting cannot work; the process says why and exits
 
 Rules raise these; `service.problems` maps a `RequestError` to HTTP once, and `workers.runtime`
 writes a `JobError` to the job once. `code` is stable: clients and dashboards rely on it.
-`retryable` says whether the same input may succeed on another try.
+`retryable` says whether the same input may succeed on another try; `core.retry` says what the service itself does.
 """
 
 from __future__ import annotations
@@ -229,6 +231,20 @@ class ChunkTimeout(JobError):
     """This part of the input took longer than the time limit."""
 
     code = "timeout"
+
+
+class OutOfMemory(JobError):
+    """The worker had not enough memory for this part of the input; the operator may give it more, or try again."""
+
+    code = "out_of_memory"
+    retryable = True
+
+
+class DeviceBroken(JobError):
+    """The GPU failed on this part of the input each time it was tried; the operator's log says how."""
+
+    code = "device_failed"
+    retryable = True
 
 
 class Internal(JobError):

@@ -24,8 +24,18 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_expo
 from core import tiers
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
-from core.errors import ChunkTimeout, Internal, JobError, LeaseLost, ModelUnavailable, NotFound
+from core.errors import (
+    ChunkTimeout,
+    DeviceBroken,
+    Internal,
+    JobError,
+    LeaseLost,
+    ModelUnavailable,
+    NotFound,
+    OutOfMemory,
+)
 from core.lanes import QUERY_QUEUE
+from core.retry import remedy_of
 from core.settings import Settings, settings
 from core.store import blobs as blob_store
 from core.store import chunks, completion, jobs, speeds, workers
@@ -35,7 +45,7 @@ from core.store.results import Result, Transcribed
 from core.store.session import Database
 from core.store.turns import Promises
 from core.store.workers import WorkerRecord
-from models.errors import WeightsMismatch, WeightsMissing
+from models.errors import DeviceFailed, OutOfDeviceMemory, WeightsMismatch, WeightsMissing
 from models.pool import Pool
 from models.registry import DEFAULT_EMBEDDING, default_whisper
 from workers import rescue, scratch
@@ -49,13 +59,20 @@ from workers.stages.embed import embed_query
 log = structlog.get_logger(__name__)
 
 
-# Inference is worth more than a reconnect: a result waits this long for a database that restarts.
+_DATABASE_AWAY = (OperationalError, InterfaceError)
+_PATIENCE_S = 300.0
+
+# Inference is worth more than a reconnect: a result waits this long for a database that is away.
 _patiently = retry(
-    retry=retry_if_exception_type((OperationalError, InterfaceError)),
+    retry=retry_if_exception_type(_DATABASE_AWAY),
     wait=wait_exponential_jitter(multiplier=0.2, max=5),
-    stop=stop_after_delay(60),
+    stop=stop_after_delay(_PATIENCE_S),
     reraise=True,
 )
+
+
+class ProcessSpent(Exception):
+    """This process must not work another chunk: its memory or its device is not to be relied on any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +91,10 @@ class Runtime:
     context: Context
 
     def work(self, chunk_id: UUID) -> None:
-        """Claim a chunk, do it, store its result. A chunk that is not waiting any more is forgotten."""
+        """Claim a chunk, do it, store its result. A chunk that is not waiting any more is forgotten.
+
+        Raises `ProcessSpent` when the attempt has shown that this process had better end.
+        """
         with self.database.transaction() as connection:
             claim = chunks.claim(connection, chunk_id, worker_id=self.worker_id, lease_s=self.lease_s)
         if claim is None:
@@ -85,9 +105,14 @@ class Runtime:
             except LeaseLost:
                 log.info("the chunk was taken away; its result is dropped")
                 self._forget_blobs_of_deleted_job(claim)
+            except _DATABASE_AWAY as error:
+                log.error("the database is away; the lease is left to run out", error=str(error).split("\n")[0])
             except JobError as error:
                 self._fail(claim, error)
-        self.bell.ring()
+                if remedy_of(error).new_process:
+                    raise ProcessSpent(error.code) from error
+            finally:
+                self.bell.ring()
 
     def _attempt(self, claim: Claim) -> None:
         started = time.monotonic()
@@ -97,8 +122,14 @@ class Runtime:
                 compute_s = time.monotonic() - started
                 self._complete(claim, result, compute_s)
                 self._keep_speed(claim, result)
-        except (JobError, LeaseLost):
+        except (JobError, LeaseLost, *_DATABASE_AWAY):
             raise
+        except (OutOfDeviceMemory, MemoryError) as error:
+            log.exception("out of memory")
+            raise OutOfMemory() from error
+        except DeviceFailed as error:
+            log.exception("the device failed")
+            raise DeviceBroken() from error
         except (WeightsMissing, WeightsMismatch) as error:
             log.exception("no weights")
             raise ModelUnavailable() from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,15 @@ from workers import accounting, beat, clean, rescue, runtime
 from workers.celery_app import app
 from workers.stages.embed import embed_query
 
+_EXIT_SPENT = 75  # EX_TEMPFAIL of sysexits.h
+
 
 def _work(chunk_id: str) -> None:
-    runtime.current().work(UUID(chunk_id))
+    try:
+        runtime.current().work(UUID(chunk_id))
+    except runtime.ProcessSpent:
+        runtime.stop()
+        os._exit(_EXIT_SPENT)  # without a word to CUDA, which may hang by now; the parent starts another
 
 
 for _stage in Stage:
@@ -34,7 +41,7 @@ def _dispatch() -> None:
 @app.task(name=beat.RESCUE)
 def _rescue() -> None:
     own = runtime.current()
-    if rescue.rescue(own.database, max_failures=own.max_failures) + rescue.readmit(own.database):
+    if rescue.rescue(own.database, max_failures=own.max_failures, lease_s=own.lease_s) + rescue.readmit(own.database):
         own.bell.ring()
 
 

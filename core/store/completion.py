@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -18,6 +17,7 @@ from core.errors import ChunkCrashed, JobError, LeaseLost
 from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Stage, stages_of
 from core.lanes import queue_of
 from core.quota import cost_of
+from core.retry import Remedy, pause_s, remedy_of
 from core.store import jobs as job_store
 from core.store import usage
 from core.store.admission import admit
@@ -30,8 +30,6 @@ from core.work import TranscriptSpan, Work, to_stored
 
 TRANSCRIBED_PER_EMBED = 30
 """Transcribe chunks whose text one embed chunk takes: half an hour of audio at 60 s a chunk."""
-
-_BACKOFF_S = 3.0
 
 # The facts of a chunk that ends are written only where the fence holds.
 _DONE = sa.text("""
@@ -83,18 +81,17 @@ def _reserve(connection: Connection, job: Job, found: Prepared, tiers: Tiers) ->
 
 
 def fail(connection: Connection, claim: Claim, error: JobError, *, max_failures: int) -> bool:
-    """End an attempt with an error: queue it again if that may help, else fail the job. True if it failed.
+    """End an attempt with an error: queue it again as `core.retry` says, or fail the job. True if it failed.
 
     Raises `LeaseLost`.
     """
     job = job_store.lock(connection, claim.job_id)
     if job is None or job.status in ENDED:
         raise LeaseLost()
-    tries = claim.failures + 1
-    if error.retryable and tries < max_failures:
-        _requeue(connection, claim.chunk_id, claim.attempt, delay_s=_BACKOFF_S**tries)
+    held = Orphan(claim.chunk_id, claim.job_id, claim.attempt)
+    if _tried_again(connection, held, remedy_of(error), claim.failures + 1, max_failures):
         return False
-    _fail_for_good(connection, job, claim.chunk_id, claim.attempt, claim.stage, error)
+    _fail_for_good(connection, job, held, claim.stage, error)
     return True
 
 
@@ -114,9 +111,7 @@ def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> Resc
     row = connection.execute(
         sa.select(chunks.c.failures, chunks.c.stage)
         .where(
-            chunks.c.id == orphan.chunk_id,
-            chunks.c.status == ChunkStatus.RUNNING,
-            chunks.c.attempt == orphan.attempt,
+            _is_held(orphan),
             # Looked at again under the lock: a worker that was cut off may have renewed its lease meanwhile.
             sa.true() if orphan.known_dead else chunks.c.lease_until < sa.func.now(),
         )
@@ -124,24 +119,39 @@ def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> Resc
     ).one_or_none()
     if job is None or row is None:
         return Rescued.UNTOUCHED
-    tries = row.failures + 1
-    if tries < max_failures:
-        # The first crash may be anybody's fault, so its chunk goes on at once; repeated ones wait.
-        _requeue(connection, orphan.chunk_id, orphan.attempt, delay_s=_BACKOFF_S**tries - _BACKOFF_S)
+    if _tried_again(connection, orphan, remedy_of(ChunkCrashed()), row.failures + 1, max_failures):
         return Rescued.REQUEUED
-    _fail_for_good(connection, job, orphan.chunk_id, orphan.attempt, Stage(row.stage), ChunkCrashed())
+    _fail_for_good(connection, job, orphan, Stage(row.stage), ChunkCrashed())
     return Rescued.FAILED
 
 
-def _requeue(connection: Connection, chunk_id: UUID, attempt: int, *, delay_s: float) -> None:
+def hand_back(connection: Connection, orphan: Orphan) -> bool:
+    """Queue the chunk of a worker that has to stop, at no charge; False if it was not that worker's any more."""
+    job_store.lock(connection, orphan.job_id)
+    try:
+        _requeue(connection, orphan, failures=0, delay_s=0.0)
+    except LeaseLost:
+        return False
+    return True
+
+
+def _tried_again(connection: Connection, held: Orphan, remedy: Remedy, failures: int, max_failures: int) -> bool:
+    if not remedy.again or failures >= max_failures:
+        return False
+    _requeue(connection, held, failures=1, delay_s=pause_s(remedy, failures))
+    return True
+
+
+def _requeue(connection: Connection, held: Orphan, *, failures: int, delay_s: float) -> None:
+    """Queue a running chunk again, so many failures richer. Raises `LeaseLost`."""
     requeued = connection.execute(
         sa.update(chunks)
-        .where(chunks.c.id == chunk_id, chunks.c.status == ChunkStatus.RUNNING, chunks.c.attempt == attempt)
+        .where(_is_held(held))
         .values(
             status=ChunkStatus.QUEUED,
             lease_until=None,
             dispatched_until=None,
-            failures=chunks.c.failures + 1,
+            failures=chunks.c.failures + failures,
             waiting_since=sa.func.now(),
             retry_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, delay_s) if delay_s > 0 else None,
         ),
@@ -150,12 +160,16 @@ def _requeue(connection: Connection, chunk_id: UUID, attempt: int, *, delay_s: f
         raise LeaseLost()
 
 
-def _fail_for_good(
-    connection: Connection, job: Job, chunk_id: UUID, attempt: int, stage: Stage, error: JobError
-) -> None:
+def _is_held(held: Orphan) -> sa.ColumnElement[bool]:
+    """The fence: this attempt, and no other, works the chunk."""
+    running = chunks.c.status == ChunkStatus.RUNNING
+    return sa.and_(chunks.c.id == held.chunk_id, running, chunks.c.attempt == held.attempt)
+
+
+def _fail_for_good(connection: Connection, job: Job, held: Orphan, stage: Stage, error: JobError) -> None:
     failed = connection.scalar(
         sa.update(chunks)
-        .where(chunks.c.id == chunk_id, chunks.c.status == ChunkStatus.RUNNING, chunks.c.attempt == attempt)
+        .where(_is_held(held))
         .values(
             status=ChunkStatus.FAILED,
             failures=chunks.c.failures + 1,
