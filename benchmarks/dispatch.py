@@ -88,7 +88,7 @@ def _database() -> Iterator[Database]:
     with tempfile.TemporaryDirectory() as folder:
         supervisor = Supervisor(Path(folder) / "logs")
         try:
-            database = Database(start_postgres(supervisor, Path(folder) / "postgres"))
+            database = Database(start_postgres(supervisor, Path(folder) / "postgres"), transaction_s=None)
             migrations.upgrade(database)
             _run(database, _WORKERS, n_workers=N_WORKERS)
             yield database

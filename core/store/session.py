@@ -13,20 +13,28 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from core.errors import Misconfigured
+from core.store import deadlines
 
 _USED_AT = "used_at"
 _RESTED_S = 1.0
 """Of a pooled connection: a ping for each transaction would be a tenth of what a busy API asks of PostgreSQL."""
+
+TRANSACTION_S = 60.0
+"""A transaction that takes longer is ended by the server, and given up here: nothing that the service does all day
+takes a tenth of it, and one that hangs holds locks that others wait for."""
+_SLACK_S = 5.0
+_PING_S = 5.0
 
 
 class Database:
     """A pool of connections that survives a restart of PostgreSQL.
 
     `url` is a `postgresql://` URL; sockets are given as `?host=/folder`. At most `pool_size` connections are opened,
-    each when it is first needed, and kept: to open one costs more than most of what it is used for.
+    each when it is first needed, and kept: to open one costs more than most of what it is used for. No transaction
+    lasts longer than `transaction_s`; None is for the rare work that may, such as a migration.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 15) -> None:
+    def __init__(self, url: str, *, pool_size: int = 15, transaction_s: float | None = TRANSACTION_S) -> None:
         if not url:
             raise Misconfigured("SCRIBELANE_DATABASE_URL is not set; `scribelane up` brings a database of its own.")
         self._engine = sa.create_engine(
@@ -43,26 +51,47 @@ class Database:
                 "application_name": "scribelane",
             },
         )
+        self._transaction_s = transaction_s
+        sa.event.listen(self._engine, "connect", self._limit_transactions)
         sa.event.listen(self._engine, "checkin", _note_use)
         sa.event.listen(self._engine, "checkout", self._ping_after_a_rest)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A connection whose work is committed at the end of the block, or undone by an exception."""
-        with self._engine.begin() as connection:
+        with self._engine.connect() as connection, self._in_time(connection), connection.begin():
             yield connection
 
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
 
+    @contextmanager
+    def _in_time(self, connection: Connection) -> Iterator[None]:
+        if self._transaction_s is None:
+            yield
+            return
+        with deadlines.within(_psycopg_of(connection), self._transaction_s + _SLACK_S):
+            yield
+
+    def _limit_transactions(self, connection: Any, _: ConnectionPoolEntry) -> None:
+        if self._transaction_s is not None:
+            connection.execute(f"SET transaction_timeout = {round(self._transaction_s * 1000)}")
+            connection.commit()
+
     def _ping_after_a_rest(self, connection: Any, record: ConnectionPoolEntry, _: PoolProxiedConnection) -> None:
         """A connection that died with the server is replaced, not handed out; one in steady use is not asked."""
         if time.monotonic() - record.info.get(_USED_AT, 0.0) > _RESTED_S:
             try:
-                self._engine.dialect.do_ping(connection)
+                with deadlines.within(connection, _PING_S):
+                    self._engine.dialect.do_ping(connection)
             except psycopg.Error as error:
                 raise sa.exc.DisconnectionError() from error
+
+
+def _psycopg_of(connection: Connection) -> psycopg.Connection:
+    found: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    return found
 
 
 def _note_use(_: Any, record: ConnectionPoolEntry) -> None:

@@ -96,7 +96,7 @@ def migrate(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
         from core.store.session import Database
 
         use_local_service(data_dir)
-        typer.echo(f"database at revision {migrations.upgrade(Database(settings().database_url))}")
+        typer.echo(f"database at revision {migrations.upgrade(Database(settings().database_url, transaction_s=None))}")
 
 
 def doctor(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
