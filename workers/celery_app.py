@@ -19,12 +19,13 @@ from celery.signals import (
     worker_process_init,
     worker_process_shutdown,
     worker_shutdown,
+    worker_shutting_down,
 )
 
 from core.broker import TimeLimits, make_celery
 from core.logs import configure_logging
 from core.settings import settings
-from workers import beat
+from workers import beat, drain
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,11 @@ def _child_starts(**_: Any) -> None:
         log.critical("this worker cannot start", exc_info=True)
         time.sleep(_PAUSE_S)
         os._exit(_EXIT_CANNOT_START)
+
+
+@worker_shutting_down.connect
+def _told_to_stop(**_: Any) -> None:
+    drain.begin(_settings.database_url, _settings.worker_id, _settings.drain_s)
 
 
 @worker_process_shutdown.connect

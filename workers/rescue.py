@@ -13,13 +13,16 @@ from core.store.session import Database
 log = structlog.get_logger(__name__)
 
 
-def rescue(database: Database, *, max_failures: int, worker_id: str | None = None) -> int:
+def rescue(database: Database, *, max_failures: int, worker_id: str | None = None, lease_s: float = 0.0) -> int:
     """Requeue or fail every chunk whose lease has run out; returns how many. One that cannot be is passed over.
 
     With `worker_id`, every chunk that this worker still holds: its process has just been replaced, so
-    whatever it was doing died with it and there is no need to wait for the lease.
+    whatever it was doing died with it and there is no need to wait for the lease. `lease_s`: how long the database
+    must have been up before an old lease tells of a dead worker, and not of an absence of the database.
     """
     with database.transaction() as connection:
+        if worker_id is None and not chunks.leases_count(connection, lease_s):
+            return 0
         orphans = chunks.orphans(connection, worker_id=worker_id)
     return sum(_rescue_one(database, orphan, max_failures) is not Rescued.UNTOUCHED for orphan in orphans)
 

@@ -112,3 +112,23 @@ def orphans(connection: Connection, *, worker_id: str | None = None) -> list[Orp
         {"worker": worker_id} if worker_id is not None else {},
     )
     return [Orphan(row.id, row.job_id, row.attempt, known_dead=worker_id is not None) for row in rows]
+
+
+def held_by(connection: Connection, worker_id: str) -> list[Orphan]:
+    """What a worker works in all of its processes, whose ids are its own and a slot."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT id, job_id, attempt FROM chunks WHERE status = 'running' AND starts_with(worker_id, :worker || '/')
+        """),
+        {"worker": worker_id},
+    )
+    return [Orphan(row.id, row.job_id, row.attempt) for row in rows]
+
+
+def leases_count(connection: Connection, lease_s: float) -> bool:
+    """Whether a lease that has run out says anything: not while nobody could renew it.
+
+    The server's own absence is what it knows best; a worker that lives has a lease's length to be heard again.
+    """
+    up_for = "SELECT now() - pg_postmaster_start_time() > make_interval(secs => :lease_s)"
+    return bool(connection.scalar(sa.text(up_for), {"lease_s": lease_s}))

@@ -35,6 +35,8 @@ LOCAL_ACCOUNT = "local"
 HOST = "127.0.0.1"
 
 _READY_S = 300.0
+_HAND_BACK_S = 15.0
+"""A worker that is out of time gives its chunk back in this, before it is killed."""
 _TEND_S = 0.5
 _BACKGROUND = 5
 """Niceness of what infers, so that the API and search stay quick on a machine that is fully busy."""
@@ -89,8 +91,8 @@ def _start(supervisor: Supervisor, data_dir: Path, port: int) -> None:
 
 
 def _run(supervisor: Supervisor, name: str, command: Command, *, niceness: int = 0) -> None:
-    drain_s = settings().drain_s
-    supervisor.start(Program(name, command.argv, command.environment, grace_s=drain_s, niceness=niceness))
+    grace_s = settings().drain_s + _HAND_BACK_S
+    supervisor.start(Program(name, command.argv, command.environment, grace_s=grace_s, niceness=niceness))
 
 
 def _servers(supervisor: Supervisor, data_dir: Path) -> dict[str, str]:
@@ -110,7 +112,7 @@ def _prepare_database(data_dir: Path) -> None:
     from core.store import accounts, migrations
     from core.store.session import Database
 
-    database = Database(os.environ["SCRIBELANE_DATABASE_URL"])
+    database = Database(os.environ["SCRIBELANE_DATABASE_URL"], transaction_s=None)
     migrations.upgrade(database)
     kept, issued = _kept_key(data_dir), None
     with database.transaction() as connection:
