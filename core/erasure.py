@@ -1,17 +1,21 @@
-"""Erasing a job for good: its media, chunks, text and vectors. The one place that does it.
+"""Erasing a job or an account for good: media, chunks, text and vectors. The one place that does it.
 
-A client's DELETE and the clean-up of expired jobs come here. The blobs go before the row: if the blob store fails,
-the job is still there, and erasing it can be tried again.
+A client's DELETE, the clean-up of expired jobs and `scribelane accounts delete` come here. The blobs go before the row:
+if the blob store fails, the job is still there, and erasing it can be tried again. An account goes after its last job.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import UUID
 
+from core.errors import NotFound
+from core.store import accounts, interventions, jobs
 from core.store import blobs as blob_store
-from core.store import interventions
 from core.store.blobs import Blobs
 from core.store.session import Database
+
+_AT_ONCE = 100
 
 
 def erase_job(database: Database, blobs: Blobs, job_id: UUID, account_id: UUID) -> None:
@@ -27,3 +31,24 @@ def erase_job(database: Database, blobs: Blobs, job_id: UUID, account_id: UUID) 
         interventions.delete(connection, job_id, account_id)
     # What a worker wrote between the two; from here on it finds no job and takes away what it wrote itself.
     blobs.erase(blob_store.job_prefix(job_id))
+
+
+def erase_account(database: Database, blobs: Blobs, account_id: UUID) -> int:
+    """End and erase all jobs of an account and then forget it; returns how many jobs. Raises the blob store's error.
+
+    Its keys are revoked first, so that nothing new comes in, but for what was let in before: a job that is submitted
+    meanwhile is erased with the others, and one that comes later finds no account. If it is killed half-way, calling
+    it again goes on.
+    """
+    with database.transaction() as connection:
+        accounts.revoke_keys(connection, account_id)
+    n_erased = 0
+    while True:
+        with database.transaction() as connection:
+            found = jobs.newest_of(connection, account_id, _AT_ONCE)  # the oldest are in work, and make room for them
+            if not found and accounts.delete(connection, account_id):
+                return n_erased
+        for job_id in found:
+            with suppress(NotFound):  # its owner, or the clean-up, was quicker
+                erase_job(database, blobs, job_id, account_id)
+                n_erased += 1

@@ -1,22 +1,33 @@
-"""Accounts and their API keys. A key is shown once; only its hash is kept."""
+"""Accounts and their API keys. A key is shown once; only its hash is kept.
+
+A key opens its account until it is revoked: at once, or at a time to come, so that a new key can be handed out first.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound, Unauthorized
 from core.lanes import Tier
-from core.store.tables import accounts, api_keys
+from core.store import turns
+from core.store.tables import accounts, api_keys, jobs
 
 _KEY_BYTES = 32
 _PREFIX_LENGTH = 9
+
+_WORKS = sa.or_(api_keys.c.revoked_at.is_(None), api_keys.c.revoked_at > sa.func.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,16 @@ class Account:
     name: str
     tier: Tier
     operator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key. It works until `revoked_at`, and for ever where that is None."""
+
+    prefix: str
+    created_at: datetime
+    revoked_at: datetime | None
+    works: bool
 
 
 def create(connection: Connection, name: str, tier: Tier, *, operator: bool = False) -> Account:
@@ -73,9 +94,55 @@ def by_key(connection: Connection, key: str) -> Account | None:
     row = connection.execute(
         sa.select(accounts)
         .join(api_keys, api_keys.c.account_id == accounts.c.id)
-        .where(api_keys.c.hash == _hash(key), api_keys.c.revoked_at.is_(None)),
+        .where(api_keys.c.hash == _hash(key), _WORKS),
     ).one_or_none()
     return None if row is None else Account(row.id, row.name, Tier(row.tier), row.operator)
+
+
+def keys_of(connection: Connection, account_id: UUID) -> Sequence[Key]:
+    """The keys that an account has had, the first made first."""
+    query = sa.select(api_keys, _WORKS.label("works")).where(api_keys.c.account_id == account_id)
+    rows = connection.execute(query.order_by(api_keys.c.id))
+    return [Key(row.prefix, row.created_at, row.revoked_at, row.works) for row in rows]
+
+
+def revoke_keys(connection: Connection, account_id: UUID, *, prefix: str | None = None, grace_s: float = 0) -> int:
+    """Revoke the keys of an account that work, or those of them with this prefix; returns how many.
+
+    They go on working for `grace_s`. One that ends sooner as it is keeps its end.
+    """
+    these = sa.update(api_keys).where(api_keys.c.account_id == account_id, _WORKS)
+    if prefix is not None:
+        these = these.where(api_keys.c.prefix == prefix)
+    ends = sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, grace_s)
+    return connection.execute(these.values(revoked_at=sa.func.least(api_keys.c.revoked_at, ends))).rowcount
+
+
+def delete(connection: Connection, account_id: UUID) -> bool:
+    """Forget an account that has no jobs, with all that is kept of it; False, and nothing is changed, if it has any.
+
+    Keys, answers to repeated submits, batches of which nothing was accepted, the ledger, totals and reports go with
+    its row. Whoever submits meanwhile comes before this, or finds no account.
+    """
+    turns.lock(connection)  # a round of dispatching notes whose turn it was, and waits for the account's row
+    connection.execute(sa.select(accounts.c.id).where(accounts.c.id == account_id).with_for_update())
+    # A statement of its own, after the lock: it sees the job of whoever held the account until now.
+    if connection.scalar(sa.select(sa.exists().where(jobs.c.account_id == account_id))):
+        return False
+    turns.forget(connection, account_id)
+    connection.execute(sa.delete(accounts).where(accounts.c.id == account_id))
+    return True
+
+
+@contextmanager
+def existing() -> Iterator[None]:
+    """Around the insertion of what an account submits. Raises `Unauthorized` if it was deleted since it was let in."""
+    try:
+        yield
+    except IntegrityError as error:
+        if isinstance(error.orig, psycopg.errors.ForeignKeyViolation):
+            raise Unauthorized("This account has been deleted.") from error
+        raise
 
 
 def _hash(key: str) -> bytes:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from core.errors import Conflict, NotFound
 from core.job import ENDED, JobStatus
 from core.lanes import Lane
-from core.store import interventions
+from core.store import accounts, interventions
 from core.store import jobs as job_store
 from core.store.jobs import Job
 from core.store.tables import batches
@@ -80,17 +80,19 @@ class Batch:
 
 
 def insert(connection: Connection, new: NewBatch) -> None:
-    """Accept a batch in the caller's transaction, which inserts its jobs next."""
-    connection.execute(
-        sa.insert(batches).values(
-            id=new.id,
-            account_id=new.account_id,
-            lane=new.lane,
-            total=new.total,
-            refused=[asdict(one) for one in new.refused],
-            expires_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, new.retention_days * 86400),
-        ),
-    )
+    """Accept a batch in the caller's transaction, which inserts its jobs next. Raises `Unauthorized` as those do."""
+    retention = sa.func.make_interval(0, 0, 0, 0, 0, 0, new.retention_days * 86400)
+    with accounts.existing():
+        connection.execute(
+            sa.insert(batches).values(
+                id=new.id,
+                account_id=new.account_id,
+                lane=new.lane,
+                total=new.total,
+                refused=[asdict(one) for one in new.refused],
+                expires_at=sa.func.now() + retention,
+            ),
+        )
 
 
 def get(connection: Connection, batch_id: UUID, account_id: UUID) -> Batch:

@@ -15,6 +15,7 @@ from core.errors import NotFound
 from core.job import ChunkStatus, JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier
 from core.options import DocumentOptions, JobOptions, options_of
+from core.store import accounts
 from core.store.admission import admit
 from core.store.tables import chunks, jobs
 
@@ -94,10 +95,14 @@ class Job:
 
 
 def insert(connection: Connection, first: NewJob, *more: NewJob) -> None:
-    """Accept jobs of one account and lane in the caller's transaction, and admit those that there is room for."""
+    """Accept jobs of one account and lane in the caller's transaction, and admit those that there is room for.
+
+    Raises `Unauthorized` if the account has been deleted meanwhile.
+    """
     retention = sa.func.make_interval(0, 0, 0, 0, 0, 0, first.retention_days * 86400)
     inserting = sa.insert(jobs).values(expires_at=sa.func.now() + retention)
-    connection.execute(inserting, [_row(new) for new in (first, *more)])
+    with accounts.existing():
+        connection.execute(inserting, [_row(new) for new in (first, *more)])
     admit(connection, first.account_id, first.lane)
 
 
@@ -155,6 +160,12 @@ def list_of(connection: Connection, account_id: UUID, wanted: JobFilter) -> list
         query = query.where(sa.tuple_(jobs.c.created_at, jobs.c.id) < sa.tuple_(*wanted.before))
     query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(wanted.limit)
     return [_job(row) for row in connection.execute(query)]
+
+
+def newest_of(connection: Connection, account_id: UUID, limit: int) -> Sequence[UUID]:
+    """The ids of an account's newest jobs."""
+    query = sa.select(jobs.c.id).where(jobs.c.account_id == account_id).order_by(jobs.c.id.desc()).limit(limit)
+    return connection.scalars(query).all()
 
 
 def of_batch(connection: Connection, batch_id: UUID) -> list[Job]:

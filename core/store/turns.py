@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from core.job import Stage
 from core.lanes import INFERENCE_QUEUES, IO_QUEUES, Lane
 from core.store.ageing import NOBODY, move_up
+from core.store.tables import account_turns
 
 _DISPATCH_LOCK = 7306002
 IN_FLIGHT_PER_WORKER = 2
@@ -198,10 +199,14 @@ SELECT id, stage, queue FROM dispatched ORDER BY turn
 """)
 
 
+def lock(connection: Connection) -> None:
+    """Keep every round waiting until the end of the transaction."""
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _DISPATCH_LOCK})
+
+
 def dispatch(connection: Connection, promises: Promises) -> list[Dispatched]:
     """Mark the fairest next chunks of each queue as dispatched and return them in order."""
-    # A second dispatcher waits here, and then sees what the first one did.
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _DISPATCH_LOCK})
+    lock(connection)  # a second dispatcher waits here, and then sees what the first one did
     connection.execute(_RETURN)
     move_up(connection, promises.max_wait_s, promises.worker_silence_s)
     dispatched: list[Dispatched] = []
@@ -236,3 +241,9 @@ WHERE id IN (SELECT id FROM chunks WHERE id = ANY(:ids) AND status = 'queued' FO
 def undispatch(connection: Connection, chunk_ids: Sequence[UUID]) -> None:
     """Take back what could not be published; the next tick tries again."""
     connection.execute(_UNDISPATCH, {"ids": list(chunk_ids)})
+
+
+def forget(connection: Connection, account_id: UUID) -> None:
+    """Let nobody have been served last where this account was. The time stays: it tells whether a lane starves."""
+    anybody = sa.update(account_turns).where(account_turns.c.account_id == account_id)
+    connection.execute(anybody.values(account_id=NOBODY))

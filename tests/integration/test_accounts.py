@@ -24,6 +24,11 @@ def issue(database: Database, account: Account) -> str:
         return accounts.issue_key(connection, account.id)
 
 
+def revoke(database: Database, account: Account, *, prefix: str | None = None, grace_s: float = 0) -> int:
+    with database.transaction() as connection:
+        return accounts.revoke_keys(connection, account.id, prefix=prefix, grace_s=grace_s)
+
+
 @pytest.mark.parametrize("tier", Tier)
 @pytest.mark.parametrize("operator", [False, True])
 def test_an_account_is_found_by_its_name_as_it_was_made(database: Database, tier: Tier, operator: bool) -> None:
@@ -73,11 +78,55 @@ def test_another_key_leads_nowhere(database: Database, account: Account, key: st
 
 
 def test_a_revoked_key_leads_nowhere(database: Database, account: Account) -> None:
-    key = issue(database, account)
+    key, other = issue(database, account), issue(database, account)
 
-    work.execute(database, "UPDATE api_keys SET revoked_at = now()")
+    assert revoke(database, account, prefix=key[:9]) == 1
 
     assert by_key(database, key) is None
+    assert by_key(database, other) == account
+
+
+def test_a_key_with_a_grace_works_until_it_has_run_out(database: Database, account: Account) -> None:
+    key = issue(database, account)
+
+    assert revoke(database, account, grace_s=3600) == 1
+    assert by_key(database, key) == account
+
+    work.execute(database, "UPDATE api_keys SET revoked_at = revoked_at - interval '3600 s'")
+    assert by_key(database, key) is None
+
+
+def test_a_grace_is_shortened_by_a_later_one_and_never_lengthened(database: Database, account: Account) -> None:
+    key = issue(database, account)
+
+    def lasts_h() -> list[float]:
+        return [
+            round(row.s / 3600, 2)
+            for row in work.execute(database, "SELECT extract(epoch FROM revoked_at - now()) AS s FROM api_keys")
+        ]
+
+    found = []
+    for grace_h in (2, 5, 1):
+        revoke(database, account, grace_s=grace_h * 3600)
+        found += lasts_h()
+    assert found == [2, 2, 1]
+    assert revoke(database, account) == 1
+    assert by_key(database, key) is None
+
+
+def test_a_key_is_revoked_once_and_stays_so(database: Database, account: Account) -> None:
+    key = issue(database, account)
+
+    assert [revoke(database, account) for _ in range(2)] == [1, 0]
+    assert by_key(database, key) is None
+
+
+def test_the_keys_of_others_are_left_alone(database: Database, account: Account) -> None:
+    other = work.open_account(database, "grace")
+    key = issue(database, other)
+
+    assert revoke(database, account) == revoke(database, account, prefix=key[:9]) == 0
+    assert by_key(database, key) == other
 
 
 def test_a_key_is_not_stored(database: Database, account: Account) -> None:

@@ -1,0 +1,205 @@
+"""What is erased is gone everywhere: every table and every blob is searched for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi.testclient import TestClient
+
+from core.dispatch import Dispatcher
+from core.erasure import erase_account, erase_job
+from core.errors import NotFound, Unauthorized
+from core.lanes import Tier
+from core.quota import Unit, amount_of
+from core.store import accounts, turns, usage
+from core.store.accounts import Account
+from core.store.blobs import Blobs, chunk_key, input_key
+from core.store.session import Database
+from tests.integration import batched, repeated, work
+from tests.integration.traces import files_with, tables_with
+
+NAME, WORDS, SHELF, MEDIA = "unrepeatable-name.wav", "Words of part 0", "an-unusual-shelf", b"RIFFmedia-of-its-own"
+TEXTS = (NAME, WORDS, SHELF, MEDIA.decode())
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+def worked(api: TestClient, database: Database, blobs: Blobs) -> UUID:
+    """A job that was submitted under a key and has left a trace wherever one is left."""
+    answer = repeated.submit(
+        api, file=(NAME, MEDIA), metadata=f'{{"shelf": "{SHELF}"}}', prompt=SHELF, language="en", model="fake"
+    )
+    job_id = UUID(answer.json()["id"])
+    work.prepare(database, job_id, 2)
+    blobs.put(chunk_key(job_id, 0), b"audio")
+    with database.transaction() as connection:
+        turns.dispatch(connection, work.PROMISES)
+    work.finish(database, job_id)
+    return job_id
+
+
+def left_of(database: Database, folder: Path, *traces: object) -> Mapping[str, list[Any]]:
+    """Where anything of it is found."""
+    found = {str(trace): [*tables_with(database, str(trace)), *files_with(folder, str(trace))] for trace in traces}
+    return {trace: places for trace, places in found.items() if places}
+
+
+def test_the_search_finds_what_is_there(
+    api: TestClient, database: Database, account: Account, blobs: Blobs, tmp_path: Path
+) -> None:
+    job_id = worked(api, database, blobs)
+
+    found = left_of(database, tmp_path / "blobs", *TEXTS, job_id, account.id)
+
+    assert found[NAME] == ["idempotency_keys", "jobs"]
+    assert found[SHELF] == ["idempotency_keys", "jobs"]
+    assert found[WORDS] == ["segments"]
+    assert found[MEDIA.decode()] == [tmp_path / "blobs" / input_key(job_id)]
+    assert {"api_keys", "chunks", "usage_events", "usage_totals", "vectors"} <= set(found[str(account.id)])
+
+
+def test_of_a_deleted_job_the_ledger_alone_keeps_its_number(
+    api: TestClient, database: Database, account: Account, blobs: Blobs, tmp_path: Path
+) -> None:
+    job_id = worked(api, database, blobs)
+
+    assert api.delete(f"/v1/jobs/{job_id}").status_code == 204
+
+    assert left_of(database, tmp_path / "blobs", *TEXTS) == {}
+    assert set(left_of(database, tmp_path / "blobs", job_id)[str(job_id)]) <= {"usage_events", "job_turns"}
+
+
+def test_of_a_deleted_batch_nothing_is_left(
+    api: TestClient, database: Database, account: Account, blobs: Blobs, tmp_path: Path
+) -> None:
+    items = [{"kind": "transcription", "file": NAME}, {"kind": "document", "file": f"refused-{NAME}"}]
+    batch = batched.submit(api, items, {NAME: MEDIA, f"refused-{NAME}": b""}, key="once").json()
+
+    for job_id in batched.job_ids(batch):
+        api.delete(f"/v1/jobs/{job_id}")
+
+    assert left_of(database, tmp_path / "blobs", *TEXTS, batch["id"]) == {}
+
+
+def test_of_a_deleted_account_nothing_is_left_and_others_keep_all(
+    api: TestClient, database: Database, account: Account, blobs: Blobs, tmp_path: Path
+) -> None:
+    neighbour = work.open_account(database, "grace")
+    kept = work.submit(database, neighbour)
+    blobs.put(input_key(kept), b"neighbour's")
+    done, waits = worked(api, database, blobs), work.submit(database, account, concurrent_jobs=1)
+    batch = batched.submit(api, [{"kind": "document", "file": NAME}], {NAME: b""}, key="refused").json()
+    with database.transaction() as connection:
+        usage.grant(connection, account.id, amount_of(Unit.PAGES, 5) or pytest.fail("no amount"))
+        turns.dispatch(connection, work.PROMISES)
+    assert {"account_turns", "batches"} <= set(tables_with(database, str(account.id)))
+
+    assert erase_account(database, blobs, account.id) == 2
+
+    traces = (*TEXTS, account.name, account.id, done, waits, batch["id"])
+    assert left_of(database, tmp_path / "blobs", *traces) == {}
+    assert work.job(database, kept).account_id == neighbour.id
+    assert blobs.get(input_key(kept)) == b"neighbour's"
+    assert api.get("/v1/jobs").status_code == 401
+
+
+class _FailingOnce(Blobs):
+    """A blob store that fails at its third erasing, as if the process were killed there."""
+
+    calls = 0
+
+    def erase(self, prefix: str) -> int:
+        self.calls += 1
+        if self.calls == 3:
+            raise OSError("killed here")
+        return super().erase(prefix)
+
+
+def test_a_deletion_that_broke_off_lets_nothing_in_and_is_finished_by_a_second_one(
+    api: TestClient, database: Database, account: Account, key: str, tmp_path: Path
+) -> None:
+    blobs = _FailingOnce((tmp_path / "blobs").as_uri())
+    ids = [work.submit(database, account) for _ in range(3)]
+    for job_id in ids:
+        blobs.put(input_key(job_id), MEDIA)
+
+    with pytest.raises(OSError, match="killed"):
+        erase_account(database, blobs, account.id)
+    assert api.get("/v1/jobs").status_code == 401
+    with database.transaction() as connection:
+        assert accounts.by_name(connection, account.name) == account
+
+    assert erase_account(database, blobs, account.id) == 2
+    assert left_of(database, tmp_path / "blobs", account.id, account.name, MEDIA.decode(), *ids) == {}
+
+
+@pytest.mark.timeout(120)
+def test_whoever_submits_while_an_account_is_deleted_leaves_nothing_behind(
+    api: TestClient, database: Database, account: Account, blobs: Blobs, tmp_path: Path, dispatcher: Dispatcher
+) -> None:
+    deleted = threading.Event()
+
+    def submit(number: int) -> set[int]:
+        seen = set()
+        while not deleted.is_set():
+            seen.add(repeated.submit(api, f"{number}", file=(NAME, MEDIA)).status_code)
+            seen.add(batched.submit(api, [{"kind": "document", "file": NAME}], {NAME: MEDIA}).status_code)
+        return seen
+
+    def dispatch() -> None:
+        while not deleted.is_set():
+            dispatcher.round()
+
+    def delete() -> int:
+        try:
+            while work.execute(database, "SELECT count(*) FROM jobs")[0][0] < 10:
+                pass
+            return erase_account(database, blobs, account.id)
+        finally:
+            deleted.set()
+
+    *statuses, _, n_erased = work.together(6, *[partial(submit, n) for n in range(4)], dispatch, delete)
+
+    assert set().union(*statuses) <= {202, 401, 404, 409}
+    assert n_erased >= 10
+    assert left_of(database, tmp_path / "blobs", account.id, NAME, MEDIA.decode()) == {}
+
+
+def test_a_job_that_comes_after_its_account_is_gone_is_refused(database: Database, account: Account) -> None:
+    with database.transaction() as connection:
+        assert accounts.delete(connection, account.id)
+
+    with pytest.raises(Unauthorized):
+        work.submit(database, account)
+
+
+def test_an_account_with_a_job_is_not_forgotten_before_it(database: Database, account: Account, blobs: Blobs) -> None:
+    job_id = work.submit(database, account)
+
+    with database.transaction() as connection:
+        assert not accounts.delete(connection, account.id)
+    erase_job(database, blobs, job_id, account.id)
+    with database.transaction() as connection:
+        assert accounts.delete(connection, account.id)
+        with pytest.raises(NotFound):
+            accounts.by_name(connection, account.name)
+
+
+def test_two_who_delete_an_account_at_once_both_succeed(database: Database, blobs: Blobs) -> None:
+    account = work.open_account(database, "grace", Tier.FREE)
+    for _ in range(10):
+        work.submit(database, account)
+
+    answers = work.together(2, *[partial(erase_account, database, blobs, account.id)] * 2)
+
+    assert all(type(answer) is int for answer in answers)
+    assert tables_with(database, str(account.id)) == []
