@@ -32,6 +32,7 @@
     │   ├── OutOfMemory              out_of_memory
     │   ├── DeviceBroken             device_failed
     │   └── Internal                 internal
+    ├── BackupFailed                 a backup was not made, or not restored; nothing else was changed
     ├── LeaseLost                    this attempt no longer owns its chunk; its result is dropped
     └── Misconfigured                a setting cannot work; the process says why and exits
 
@@ -252,6 +253,12 @@ class Internal(JobError):
 
     code = "internal"
     retryable = True
+
+
+class BackupFailed(ScribelaneError):
+    """The backup was not made, or not restored."""
+
+    code = "backup_failed"
 
 
 class LeaseLost(ScribelaneError):

@@ -9,7 +9,8 @@ A job's blobs share one prefix, so erasing a job is erasing a prefix:
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -46,6 +47,20 @@ def job_prefix(job_id: UUID) -> str:
 _PROBE_BYTES = 64 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """What the store knows of a blob. Two contents never have the same `e_tag` under one key; some stores have none."""
+
+    key: str
+    n_bytes: int
+    e_tag: str | None
+
+    @property
+    def job(self) -> str:
+        """The id of the job that it belongs to."""
+        return self.key.split("/")[1]
+
+
 class Blobs:
     """A blob store. Writes are atomic: a blob is whole or absent."""
 
@@ -71,11 +86,22 @@ class Blobs:
         """A small blob, whole."""
         return bytes(obstore.get(self._store, key).bytes())
 
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """A blob, piece by piece."""
+        for part in obstore.get(self._store, key):
+            yield bytes(part)
+
     def download(self, key: str, target: Path) -> None:
         """Write the blob to the file `target`, piece by piece."""
         with target.open("wb") as file:
             for part in obstore.get(self._store, key):
                 file.write(part)
+
+    def of_jobs(self) -> Iterator[StoredBlob]:
+        """Every blob that is stored for a job."""
+        for batch in obstore.list(self._store, "jobs"):
+            for meta in batch:
+                yield StoredBlob(meta["path"], meta["size"], meta["e_tag"])
 
     def erase(self, prefix: str) -> int:
         """Delete every blob under `prefix`; returns how many. Erasing nothing, or twice at once, is fine."""

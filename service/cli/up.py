@@ -49,7 +49,7 @@ def run(data_dir: Path, port: int) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured(f"{data_dir} cannot be made: {error.strerror}.") from error
-    with _only_one(data_dir):
+    with only_one(data_dir):
         # As root, PostgreSQL runs as another user and passes through `data_dir`; nobody has to see into these.
         for name in ("blobs", "logs", "valkey"):
             private_folder(data_dir / name)
@@ -187,7 +187,7 @@ def _check_port(port: int) -> None:
 
 
 @contextmanager
-def _only_one(data_dir: Path) -> Iterator[None]:
+def only_one(data_dir: Path) -> Iterator[None]:
     """Hold the folder's lock; the system lets go of it however this process ends."""
     with (data_dir / "up.lock").open("w") as file:
         try:

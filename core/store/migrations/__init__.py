@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 
 from core.store.session import Database
 
-_LOCK = 7306001  # an advisory lock: two starting processes migrate one after the other
+LOCK = 7306001  # an advisory lock: two starting processes migrate one after the other
 
 
 def _config() -> Config:
@@ -27,7 +27,7 @@ def upgrade(database: Database, revision: str = "head") -> str:
     """
     config = _config()
     with database.transaction() as connection:
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
         return MigrationContext.configure(connection).get_current_revision() or ""
@@ -36,6 +36,11 @@ def upgrade(database: Database, revision: str = "head") -> str:
 def newest() -> str:
     """The revision that this code expects."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def known() -> frozenset[str]:
+    """Every revision that this code can bring to the newest."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def current(database: Database) -> str | None:
