@@ -1,0 +1,52 @@
+"""A service is lost with all that it had while it worked, and goes on from a backup on another folder."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.launch import SCRIBELANE
+from tests.acceptance.conftest import ROOT, Service, eventually, start_service
+
+RECORDING = ROOT / "examples" / "tides.ogg"
+PDF = ROOT / "examples" / "tides.pdf"
+
+
+def job(service: Service, key: str, job_id: str) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {key}"}
+    answer: dict[str, Any] = httpx.get(f"{service.url}/v1/jobs/{job_id}", headers=headers, trust_env=False).json()
+    return answer
+
+
+@pytest.mark.timeout(300)
+def test_a_service_goes_on_from_its_backup(tmp_path: Path) -> None:
+    first = start_service(tmp_path / "first", SCRIBELANE_FAKE_SPEED="5")
+    try:
+        key = first.key
+        embedded = first.run("embed", str(PDF)).stdout.strip()
+        in_work = first.client().transcribe(RECORDING, {"model": "fake"}).id
+        eventually(lambda: job(first, key, in_work)["progress"]["chunks_done"] > 0, "a chunk is done")
+
+        assert first.run("backup", str(tmp_path / "backup"), "--blobs").returncode == 0
+        at_backup = job(first, key, in_work)
+    finally:
+        first.kill()
+
+    arguments = ["restore", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "second")]
+    restored = subprocess.run([SCRIBELANE, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    assert (restored.returncode, restored.stdout) == (0, ""), restored.stderr
+
+    second = start_service(tmp_path / "second")
+    try:
+        assert at_backup["status"] == "processing"
+        eventually(lambda: job(second, key, in_work)["status"] == "completed", "the job goes on", within_s=120)
+        found = second.run("--key", key, "--url", second.url, "search", "Why does the tide come later every day?")
+        assert "tides.pdf" in found.stdout
+        assert job(second, key, embedded)["status"] == "completed"
+        assert second.run("jobs").returncode == 0  # the new folder's own key works as well
+    finally:
+        second.stop()
