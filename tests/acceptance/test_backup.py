@@ -35,6 +35,9 @@ def test_a_service_goes_on_from_its_backup(tmp_path: Path) -> None:
         at_backup = job(first, key, in_work)
     finally:
         first.kill()
+    logged = "".join(path.read_text(errors="replace") for path in (first.folder / "logs").glob("*.log"))
+    assert in_work in logged
+    assert [secret for secret in (key, "tides", "Welcome to a short talk") if secret in logged] == []
 
     arguments = ["restore", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "second")]
     restored = subprocess.run([SCRIBELANE, *arguments], capture_output=True, text=True, timeout=120, check=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from core.erasure import erase_account, erase_job
 from core.errors import NotFound, Unauthorized
 from core.lanes import Tier
 from core.quota import Unit, amount_of
-from core.store import accounts, turns, usage
+from core.store import accounts, jobs, turns, usage
 from core.store.accounts import Account
 from core.store.blobs import Blobs, chunk_key, input_key
 from core.store.session import Database
 from tests.integration import batched, repeated, work
 from tests.integration.traces import files_with, tables_with
+from tests.waiting import until
 
 NAME, WORDS, SHELF, MEDIA = "unrepeatable-name.wav", "Words of part 0", "an-unusual-shelf", b"RIFFmedia-of-its-own"
 TEXTS = (NAME, WORDS, SHELF, MEDIA.decode())
@@ -192,6 +194,20 @@ def test_an_account_with_a_job_is_not_forgotten_before_it(database: Database, ac
         assert accounts.delete(connection, account.id)
         with pytest.raises(NotFound):
             accounts.by_name(connection, account.name)
+
+
+def test_a_job_that_is_just_being_accepted_keeps_its_account(database: Database, account: Account) -> None:
+    def delete() -> bool:
+        with database.transaction() as connection:
+            return accounts.delete(connection, account.id)
+
+    with ThreadPoolExecutor(1) as threads:
+        with database.transaction() as connection:
+            jobs.insert(connection, work.new_job(account))
+            deleting = threads.submit(delete)
+            until(lambda: work.waits_for_a_lock(database))
+        assert not deleting.result(30)
+    assert len(work.execute(database, "SELECT FROM jobs")) == 1
 
 
 def test_two_who_delete_an_account_at_once_both_succeed(database: Database, blobs: Blobs) -> None:

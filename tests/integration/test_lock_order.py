@@ -26,11 +26,6 @@ def delete(database: Database, job_id: UUID, account: Account) -> None:
         interventions.delete(connection, job_id, account.id)
 
 
-def waits_for_a_lock(database: Database) -> bool:
-    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return bool(work.execute(database, waiting))
-
-
 @contextmanager
 def holding(database: Database, statement: str, while_waits: Callable[[], None]) -> Iterator[Connection]:
     """The transaction that holds what the statement locks, while the call waits for it."""
@@ -38,7 +33,7 @@ def holding(database: Database, statement: str, while_waits: Callable[[], None])
         with database.transaction() as connection:
             connection.execute(sa.text(statement))
             waiting = threads.submit(while_waits)
-            until(lambda: waits_for_a_lock(database))
+            until(lambda: work.waits_for_a_lock(database))
             yield connection
         waiting.result(30)
 

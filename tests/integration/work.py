@@ -193,6 +193,12 @@ def together(n_threads: int, *calls: Any) -> list[Any]:
         return list(threads.map(answer, calls))
 
 
+def waits_for_a_lock(database: Database) -> bool:
+    """Whether some transaction waits for another."""
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return bool(execute(database, waiting))
+
+
 def messages(broker: redis.Redis, queue: str) -> list[dict[str, Any]]:
     """What waits in a queue, the first sent first."""
     waiting: Any = broker.lrange(queue, 0, -1)
