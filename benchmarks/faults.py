@@ -1,8 +1,8 @@
 """What faults cost: a whole deployment, struck at every moment, over and over; and how long a lost worker is missed.
 
 The first table repeats what `tests/faults` tests: real servers and processes, a fault while a chunk is held at one of
-its moments, then the books of every job that was accepted meanwhile. Lost is a job that did not complete, doubled one in whose books
-or text something is there twice or not as in a job that nothing happened to.
+its moments, then the books of every job that was accepted meanwhile. Lost is a job that did not complete; doubled one
+in whose books or text something is there twice, or not as in a job that nothing happened to.
 
 The second table takes the machine of an inference worker away in the middle of a chunk (killed, and not started again)
 while another lives, and takes the time on the database's clock until the chunk is begun again: at the default settings,

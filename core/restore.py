@@ -37,7 +37,7 @@ def restore(database_url: str, blobs: Blobs, folder: Path, *, force: bool = Fals
     `force` is needed for a database that has rows. An older database is brought to the newest migration.
     """
     facts = _checked(folder)
-    with closing(Database(database_url)) as database:
+    with closing(Database(database_url, transaction_s=None)) as database:
         with database.transaction() as connection:
             running, rows = dumps.others(connection), dumps.contents(connection)
             server_version = dumps.server_version(connection)
@@ -46,7 +46,7 @@ def restore(database_url: str, blobs: Blobs, folder: Path, *, force: bool = Fals
         if rows and not force:
             raise BackupFailed(f"The database holds {_told(rows)}; all of it would be lost. --force replaces it.")
     dumps.replace(database_url, server_version, folder / DUMP)
-    with closing(Database(database_url)) as database:
+    with closing(Database(database_url, transaction_s=None)) as database:
         migrations.upgrade(database)
     return _compared(blobs, folder, facts)
 
