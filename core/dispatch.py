@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 from celery import Celery
@@ -57,14 +58,22 @@ class Dispatcher:
         return len(picked)
 
 
+class Rounds(Protocol):
+    """What a bell rings for: the dispatcher, or Beat's upkeep."""
+
+    def round(self) -> int:
+        """Do what there is to do; returns how much that was."""
+
+
 class Bell:
     """Runs rounds on a thread of its own, so that a submit never waits for the broker."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, rounds: Rounds) -> None:
+        self._rounds = rounds
         self._rung = threading.Event()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="dispatch-bell", daemon=True)
+        name = f"{type(rounds).__name__.lower()}-bell"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def ring(self) -> None:
@@ -82,8 +91,8 @@ class Bell:
             self._rung.wait()
             self._rung.clear()
             try:
-                self._dispatcher.round()
+                self._rounds.round()
             except Exception:
-                log.exception("dispatch round failed; Beat's tick tries again")
+                log.exception("a round failed; Beat's next tick tries again", thread=self._thread.name)
             if self._closed:
                 return

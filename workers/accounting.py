@@ -1,4 +1,4 @@
-"""Hold the totals of usage to the ledger, and close the months that have ended. Beat rings both.
+"""Hold the totals of usage to the ledger, report months and days that have ended, forget what is old. Beat's upkeep.
 
 A difference should never be: it is logged as an error, and corrected so that nobody is refused what is theirs.
 """
@@ -9,11 +9,15 @@ from dataclasses import asdict
 
 import structlog
 
-from core.store import reports
+from core.store import daily, old_events, reports
 from core.store.session import Database
 from core.tiers import Tiers
+from workers.upkeep import Slice, Swept
 
 log = structlog.get_logger(__name__)
+
+_AT_ONCE = 5000
+"""Events that one transaction deletes."""
 
 
 def reconcile(database: Database) -> int:
@@ -39,3 +43,27 @@ def close_periods(database: Database, tiers: Tiers) -> int:
     if written:
         log.info("closed a period", reports=written)
     return written
+
+
+def report_days(database: Database) -> int:
+    """Write the reports of days that have ended, and log each as a line; returns how many."""
+    with database.transaction() as connection:
+        written = daily.write_missing(connection)
+    for report in written:
+        log.info("report of a day", **{name: str(value) for name, value in asdict(report).items()})
+    return len(written)
+
+
+def forget_old_events(database: Database, run: Slice, *, keep_months: int) -> Swept:
+    """Delete events of months that were closed long ago, and daily reports as old, until the run is over."""
+    with database.transaction() as connection:
+        items = daily.forget(connection, keep_months=keep_months)
+    while True:
+        with database.transaction() as connection:
+            forgotten = old_events.forget(connection, keep_months=keep_months, at_most=_AT_ONCE)
+            old_events.forget_totals(connection, keep_months=keep_months)
+        items += forgotten
+        if forgotten < _AT_ONCE:
+            return Swept(items)
+        if run.over:
+            return Swept(items, resume="there are more")

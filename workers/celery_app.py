@@ -42,8 +42,7 @@ app.conf.update(
     beat_schedule=beat.schedule(
         dispatch_s=_settings.dispatch_s,
         rescue_s=_settings.rescue_s,
-        clean_s=_settings.clean_s,
-        usage_s=_settings.usage_s,
+        upkeep_s=min(_settings.clean_s, _settings.usage_s, _settings.sweep_s),
     ),
     beat_schedule_filename="",
 )

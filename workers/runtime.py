@@ -34,7 +34,7 @@ from core.errors import (
     NotFound,
     OutOfMemory,
 )
-from core.lanes import QUERY_QUEUE
+from core.lanes import CONTROL_QUEUE, QUERY_QUEUE
 from core.retry import remedy_of
 from core.settings import Settings, settings
 from core.store import blobs as blob_store
@@ -49,12 +49,14 @@ from models.errors import DeviceFailed, OutOfDeviceMemory, WeightsMismatch, Weig
 from models.pool import Pool
 from models.registry import DEFAULT_EMBEDDING, default_whisper
 from workers import rescue, scratch
+from workers.chores import Ages, Household, Periods, chores
 from workers.engines import Loader, Weights
 from workers.lease import Heartbeat, Pace
 from workers.scratch import Scratch
 from workers.stages import STAGES
 from workers.stages.context import Context, InputLimits
 from workers.stages.embed import embed_query
+from workers.upkeep import Upkeep
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +79,7 @@ class ProcessSpent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What one worker process holds from its start to its end."""
+    """What one worker process holds from its start to its end; `upkeep_bell` only where Beat's ticks are taken."""
 
     worker_id: str
     lease_s: float
@@ -89,6 +91,7 @@ class Runtime:
     heartbeat: Heartbeat
     scratch: Scratch
     context: Context
+    upkeep_bell: Bell | None = None
 
     def work(self, chunk_id: UUID) -> None:
         """Claim a chunk, do it, store its result. A chunk that is not waiting any more is forgotten.
@@ -222,6 +225,7 @@ def start() -> None:
         heartbeat=heartbeat,
         scratch=held,
         context=context,
+        upkeep_bell=Bell(_upkeep(own, context)) if CONTROL_QUEUE in worker.lanes else None,
     )
     _runtime.bell.ring()
     log.info("worker ready", worker=worker.id, device=worker.device, lanes=",".join(worker.lanes))
@@ -233,6 +237,8 @@ def stop() -> None:
     if _runtime is None:
         return
     _runtime.bell.close()
+    if _runtime.upkeep_bell is not None:
+        _runtime.upkeep_bell.close()
     _runtime.heartbeat.stop()
     try:
         with _runtime.database.transaction() as connection:
@@ -262,6 +268,13 @@ def _identity(own: Settings) -> WorkerRecord:
         models=(),
         current_chunk=None,
     )
+
+
+def _upkeep(own: Settings, context: Context) -> Upkeep:
+    household = Household(context.database, context.blobs, context.tiers)
+    silence_s = own.heartbeat_s * WORKER_SILENCE_BEATS
+    ages = Ages(silence_s, own.lease_s, own.orphan_s, own.ledger_keep_months)
+    return Upkeep(context.database, chores(household, Periods(own.clean_s, own.usage_s, own.sweep_s), ages))
 
 
 def _give_back(database: Database, worker_id: str, max_failures: int) -> None:

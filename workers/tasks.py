@@ -8,7 +8,7 @@ from uuid import UUID
 
 from core.broker import EMBED_QUERY
 from core.job import Stage
-from workers import accounting, beat, clean, rescue, runtime
+from workers import beat, rescue, runtime
 from workers.celery_app import app
 from workers.stages.embed import embed_query
 
@@ -45,19 +45,8 @@ def _rescue() -> None:
         own.bell.ring()
 
 
-@app.task(name=beat.CLEAN)
-def _clean() -> None:
-    own = runtime.current()
-    silence_s, idle_s = own.dispatcher.promises.worker_silence_s, own.lease_s
-    clean.clean(own.database, own.blobs, worker_silence_s=silence_s, idle_s=idle_s)
-
-
-@app.task(name=beat.RECONCILE)
-def _reconcile() -> None:
-    accounting.reconcile(runtime.current().database)
-
-
-@app.task(name=beat.CLOSE_PERIODS)
-def _close_periods() -> None:
-    own = runtime.current()
-    accounting.close_periods(own.database, own.context.tiers)
+@app.task(name=beat.UPKEEP)
+def _upkeep() -> None:
+    bell = runtime.current().upkeep_bell
+    if bell is not None:
+        bell.ring()

@@ -4,13 +4,19 @@ A job's blobs share one prefix, so erasing a job is erasing a prefix:
 
     jobs/<job id>/input          what the client sent
     jobs/<job id>/chunks/<n>     the audio of one chunk
+    owner                        the id of the database whose jobs these are
+
+What is left of a request that died lies there as well, and belongs to no job; `workers.orphans` finds it.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -26,7 +32,7 @@ from core.errors import Misconfigured
 
 def input_key(job_id: UUID) -> str:
     """Where the media of a job lies."""
-    return f"jobs/{job_id}/input"
+    return f"{job_prefix(job_id)}/input"
 
 
 def chunk_key(job_id: UUID, ordinal: int) -> str:
@@ -36,14 +42,16 @@ def chunk_key(job_id: UUID, ordinal: int) -> str:
 
 def chunks_prefix(job_id: UUID) -> str:
     """Where the audio of all chunks of a job lies."""
-    return f"jobs/{job_id}/chunks"
+    return f"{job_prefix(job_id)}/chunks"
 
 
 def job_prefix(job_id: UUID) -> str:
     """Where everything of a job lies."""
-    return f"jobs/{job_id}"
+    return f"{JOBS}/{job_id}"
 
 
+JOBS, PROBES = "jobs", "probes"
+OWNER = "owner"
 _PROBE_BYTES = 64 * 1024
 
 
@@ -59,6 +67,20 @@ class StoredBlob:
     def job(self) -> str:
         """The id of the job that it belongs to."""
         return self.key.split("/")[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What lies together under one prefix, such as that of a job. `written_at`: when the newest of it was."""
+
+    folder: str
+    name: str
+    written_at: datetime
+
+    @property
+    def prefix(self) -> str:
+        """For `Blobs.erase`."""
+        return f"{self.folder}/{self.name}"
 
 
 class Blobs:
@@ -112,11 +134,44 @@ class Blobs:
             obstore.delete(self._store, paths)
         return len(paths)
 
+    def holdings(self, folder: str, after: str = "") -> Iterator[Holding]:
+        """What lies under each prefix in `folder`, in the order of their names; those after the name `after`.
+
+        In a folder of files that includes what is half written, and what is empty.
+        """
+        if self._folder is not None:
+            return _holdings_of_folder(self._folder, folder, after)
+        return self._holdings_of_objects(folder, after)
+
+    def _holdings_of_objects(self, folder: str, after: str) -> Iterator[Holding]:
+        offset = f"{folder}/{after}0" if after else None  # 0 comes after /, so this is behind all of `after`
+        listed = (meta for batch in obstore.list(self._store, folder, offset=offset) for meta in batch)
+        for name, its in groupby(listed, key=lambda meta: meta["path"].split("/")[1]):
+            yield Holding(folder, name, max(meta["last_modified"] for meta in its))
+
     def check(self) -> None:
         """Raise if the store cannot be written."""
-        probe = f"probes/{uuid4()}"
-        obstore.put(self._store, probe, bytes(_PROBE_BYTES))  # an empty one would fit on a full disk
-        obstore.delete(self._store, probe)
+        probe = f"{PROBES}/{uuid4()}"
+        obstore.put(self._store, f"{probe}/written", bytes(_PROBE_BYTES))  # an empty one would fit on a full disk
+        self.erase(probe)
+
+
+def _holdings_of_folder(root: Path, folder: str, after: str) -> Iterator[Holding]:
+    if folder not in os.listdir(root):  # raises where the whole store is away
+        return
+    for name in sorted(name for name in os.listdir(root / folder) if name > after):
+        times = [mtime for path, _, files in os.walk(root / folder / name) for mtime in _times(path, files)]
+        if times:
+            yield Holding(folder, name, datetime.fromtimestamp(max(times), UTC))
+
+
+def _times(path: str, files: list[str]) -> Iterator[float]:
+    """When a folder and the files in it were last written, but for those that are gone meanwhile."""
+    for each in (path, *(os.path.join(path, file) for file in files)):
+        try:
+            yield os.lstat(each).st_mtime
+        except FileNotFoundError:
+            continue
 
 
 @retry(retry=retry_if_exception_type(OSError), stop=stop_after_attempt(5), wait=wait_fixed(0.05), reraise=True)

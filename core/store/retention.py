@@ -1,7 +1,8 @@
-"""What the clean-up looks for: jobs past their retention, and chunk audio that nobody needs any more."""
+"""What the clean-up looks for: jobs past their retention, chunk audio that nobody needs, blobs that no job owns."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -34,3 +35,9 @@ def with_idle_chunk_blobs(connection: Connection, *, idle_s: float, limit: int) 
 def mark_chunk_blobs_erased(connection: Connection, job_id: UUID) -> None:
     """Remember that the chunk audio is gone."""
     connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(chunk_blobs_erased_at=sa.func.now()))
+
+
+def ownerless(connection: Connection, job_ids: Collection[UUID]) -> set[UUID]:
+    """Those of these ids that no job has."""
+    found = connection.scalars(sa.select(jobs.c.id).where(jobs.c.id.in_(job_ids)))
+    return set(job_ids) - set(found)

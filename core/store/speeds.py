@@ -1,7 +1,7 @@
 """How fast recordings are transcribed, as measured chunk by chunk.
 
 `transcribe` measures each chunk, `workers.runtime` keeps the figure here, `prepare` asks before it cuts, and
-`core.store.estimates` says from it how long a job will take.
+`core.store.estimates` says from it how long a job will take. Beat has old figures forgotten.
 """
 
 from __future__ import annotations
@@ -77,3 +77,9 @@ def slowest(connection: Connection, model: str | None, lane: Lane) -> float | No
     values = {"model": model_key(model), "lane": lane, "forgotten_s": FORGOTTEN_S, "silent_s": SILENT_S}
     speed: float | None = connection.scalar(_SLOWEST, values)
     return speed
+
+
+def forget_old(connection: Connection) -> int:
+    """Delete the figures that decide nothing any more; returns how many. A device that comes back begins anew."""
+    old = "DELETE FROM speeds WHERE measured_at < now() - make_interval(secs => :forgotten_s)"
+    return connection.execute(sa.text(old), {"forgotten_s": FORGOTTEN_S}).rowcount

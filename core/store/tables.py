@@ -239,6 +239,42 @@ usage_reports = sa.Table(
     _time("closed_at", nullable=False, default_now=True),
 )
 
+daily_reports = sa.Table(
+    "daily_reports",
+    metadata,
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("submitted", sa.Integer, nullable=False),
+    sa.Column("completed", sa.Integer, nullable=False),
+    sa.Column("failed", sa.Integer, nullable=False),
+    sa.Column("cancelled", sa.Integer, nullable=False),
+    _amount("audio_s"),
+    _amount("pages"),
+    sa.Column("failures", JSONB, nullable=False),
+    sa.Column("wait_p95_s", JSONB, nullable=False),
+    _time("written_at", nullable=False, default_now=True),
+)
+
+upkeep = sa.Table(
+    "upkeep",
+    metadata,
+    sa.Column("chore", sa.Text, primary_key=True),
+    _time("started_at", nullable=False),
+    sa.Column("duration_s", DOUBLE_PRECISION, nullable=False),
+    sa.Column("items", sa.BigInteger, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("resume", sa.Text),
+    _time("succeeded_at"),
+    sa.Column("runs", sa.BigInteger, nullable=False),
+    sa.Column("failures", sa.BigInteger, nullable=False),
+    sa.Column("items_total", sa.BigInteger, nullable=False),
+)
+
+installation = sa.Table(
+    "installation",
+    metadata,
+    sa.Column("id", UUID, primary_key=True, server_default=sa.text("gen_random_uuid()")),
+)
+
 workers = sa.Table(
     "workers",
     metadata,
@@ -316,6 +352,7 @@ sa.Index("chunks_leased", chunks.c.lease_until, postgresql_where=chunks.c.status
 sa.Index("idempotency_keys_by_expiry", idempotency_keys.c.expires_at)
 sa.Index("idempotency_keys_by_job", idempotency_keys.c.job_id)
 sa.Index("idempotency_keys_by_batch", idempotency_keys.c.batch_id)
+sa.Index("installation_is_one", sa.text("(true)"), unique=True, _table=installation)
 sa.Index("vectors_by_account", vectors.c.account_id, vectors.c.model)
 _by_period = (usage_events.c.period, usage_events.c.account_id, usage_events.c.unit)
 sa.Index("usage_events_by_period", *_by_period)

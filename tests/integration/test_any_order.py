@@ -30,8 +30,7 @@ from core.store.batches import NewBatch
 from core.store.blobs import Blobs
 from core.store.chunks import Claim, Orphan
 from core.store.session import Database
-from tests.integration import quota, work
-from workers.clean import clean
+from tests.integration import household, quota, work
 
 LIMIT = 2
 QUOTA = 6
@@ -116,7 +115,7 @@ class World:
         if self.job_ids:
             gone = self.job_ids[pick % len(self.job_ids)]
             work.execute(self.database, "UPDATE jobs SET expires_at = now() WHERE id = :id", id=gone)
-            clean(self.database, self.blobs, worker_silence_s=60, idle_s=0)
+            household.do(self.database, self.blobs, "expired_jobs")
 
     def retry(self, pick: int) -> None:
         self._with_job(pick, partial(interventions.retry, tiers=PLANS))

@@ -16,10 +16,9 @@ from core.store import accounts
 from core.store.accounts import Account
 from core.store.blobs import Blobs
 from core.store.session import Database
-from tests.integration import work
+from tests.integration import household, work
 from tests.integration.batched import FILES, PAPER, TALK, counts, fail, job_ids, submit
 from tests.integration.repeated import held_keys, n_jobs, stored_files
-from workers.clean import clean
 
 
 def test_a_batch_is_completed_when_all_has_ended_and_something_came_of_it(api: TestClient, database: Database) -> None:
@@ -171,9 +170,10 @@ def test_old_batches_go_with_their_expired_jobs_and_those_without_any_by_themsel
         work.execute(database, "UPDATE batches SET expires_at = now() WHERE id = :id", id=UUID(one["id"]))
     work.execute(database, "UPDATE jobs SET expires_at = now() WHERE batch_id = :id", id=UUID(old["id"]))
 
-    cleaned = clean(database, Blobs((tmp_path / "blobs").as_uri()), worker_silence_s=15, idle_s=0)
+    blobs = Blobs((tmp_path / "blobs").as_uri())
+    erased = [household.do(database, blobs, chore).items for chore in ("expired_jobs", "refused_batches")]
 
-    assert (cleaned.expired_jobs, cleaned.batches) == (2, 1)
+    assert erased == [2, 1]
     left = [api.get(one["status_url"]).status_code for one in (young, old, nothing, young_nothing)]
     assert left == [200, 404, 404, 200]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -13,10 +15,9 @@ from core.store import completion, interventions
 from core.store.accounts import Account
 from core.store.blobs import Blobs, chunk_key, input_key
 from core.store.session import Database
-from tests.integration import work
-from workers.clean import Cleaned, clean
-
-SILENCE_S = 15.0
+from tests.integration import household, work
+from tests.integration.household import do
+from workers.upkeep import Slice, Swept
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def fail(database: Database, job_id: UUID, error: Internal | MediaUnreadable) ->
 def test_a_clean_service_stays_as_it_is(database: Database, account: Account, blobs: Blobs) -> None:
     job_id = with_blobs(database, account, blobs)
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0) == Cleaned(0, 0, 0, 0, 0)
+    assert [one.work(Slice()) for one in household.all_chores(database, blobs)] == [Swept(0)] * 11
     assert kept(blobs, input_key(job_id))
     assert kept(blobs, chunk_key(job_id, 0))
 
@@ -57,7 +58,7 @@ def test_an_expired_job_goes_with_its_media(database: Database, account: Account
     gone, stays = with_blobs(database, account, blobs), with_blobs(database, account, blobs)
     work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second' WHERE id = :id", id=gone)
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).expired_jobs == 1
+    assert do(database, blobs, "expired_jobs").items == 1
 
     assert not kept(blobs, input_key(gone))
     assert kept(blobs, input_key(stays))
@@ -71,7 +72,7 @@ def test_the_chunk_audio_of_a_completed_job_goes_once_and_its_media_stays(
     job_id = with_blobs(database, account, blobs)
     work.finish(database, job_id)
 
-    assert [clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).chunk_blobs for _ in range(2)] == [1, 0]
+    assert [do(database, blobs, "chunk_audio").items for _ in range(2)] == [1, 0]
     assert (kept(blobs, chunk_key(job_id, 0)), kept(blobs, input_key(job_id))) == (False, True)
 
 
@@ -80,7 +81,7 @@ def test_the_chunk_audio_of_a_cancelled_job_goes(database: Database, account: Ac
     with database.transaction() as connection:
         interventions.cancel(connection, job_id, account.id)
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).chunk_blobs == 1
+    assert do(database, blobs, "chunk_audio").items == 1
 
 
 def test_the_chunk_audio_of_a_failed_job_stays_to_be_tried_again(
@@ -89,7 +90,7 @@ def test_the_chunk_audio_of_a_failed_job_stays_to_be_tried_again(
     job_id = with_blobs(database, account, blobs)
     fail(database, job_id, MediaUnreadable())
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).chunk_blobs == 0
+    assert do(database, blobs, "chunk_audio").items == 0
 
 
 def test_the_records_of_silent_workers_go(database: Database, blobs: Blobs) -> None:
@@ -97,7 +98,7 @@ def test_the_records_of_silent_workers_go(database: Database, blobs: Blobs) -> N
     work.execute(database, "UPDATE workers SET last_seen = now() - interval '1 minute'")
     work.report_worker(database, "express", worker_id="alive/0")
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0).silent_workers == 1
+    assert do(database, blobs, "silent_workers").items == 1
     assert [row.id for row in work.execute(database, "SELECT id FROM workers")] == ["alive/0"]
 
 
@@ -106,9 +107,9 @@ def test_two_cleaners_at_once_do_not_disturb_each_other(database: Database, acco
         with_blobs(database, account, blobs)
     work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second'")
 
-    answers = work.together(4, *[lambda: clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=0)] * 4)
+    answers = work.together(4, *[partial(do, database, blobs, "expired_jobs")] * 4)
 
-    assert [answer for answer in answers if not isinstance(answer, Cleaned)] == []
+    assert [answer for answer in answers if not isinstance(answer, Swept)] == []
     assert work.execute(database, "SELECT count(*) FROM jobs")[0][0] == 0
 
 
@@ -117,7 +118,7 @@ def test_chunk_audio_is_left_alone_while_a_worker_may_still_write_it(
 ) -> None:
     work.finish(database, with_blobs(database, account, blobs))
 
-    assert clean(database, blobs, worker_silence_s=SILENCE_S, idle_s=60).chunk_blobs == 0
+    assert do(database, blobs, "chunk_audio", replace(household.AGES, idle_s=60)).items == 0
 
 
 class _Away(Blobs):
@@ -140,7 +141,7 @@ def test_a_job_whose_blobs_cannot_be_erased_keeps_neither_itself_nor_others_for_
         with_blobs(database, account, away)
     work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second'")
 
-    assert [clean(database, away, worker_silence_s=SILENCE_S, idle_s=0).expired_jobs for _ in range(2)] == [2, 1]
+    assert [do(database, away, "expired_jobs").items for _ in range(2)] == [2, 1]
 
 
 def test_a_job_is_not_forgotten_before_its_media_is_gone(database: Database, account: Account, tmp_path: Path) -> None:

@@ -81,3 +81,13 @@ def test_a_worker_that_has_measured_nothing_yet_may_be_slower_than_all(database:
         "INSERT INTO workers (id, host, pid, device, lanes, models) VALUES ('n', 'new', 1, 'cpu', '{express}', '{}')",
     )
     assert slowest(database) is None
+
+
+def test_figures_that_decide_nothing_any_more_are_deleted(database: Database) -> None:
+    keep(database, 2, "gone/cpu")
+    work.execute(database, "UPDATE speeds SET measured_at = now() - interval '25 hours'")
+    keep(database, 50)
+
+    with database.transaction() as connection:
+        assert [speeds.forget_old(connection) for _ in range(2)] == [1, 0]
+    assert [row.device for row in work.execute(database, "SELECT device FROM speeds")] == ["host/cuda:0"]

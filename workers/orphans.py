@@ -1,0 +1,75 @@
+"""Erase what lies in the media store and belongs to no job: uploads whose request died, and erasures that failed.
+
+An upload has no job yet while it arrives, and the files of a batch wait for the last of them: nothing is touched that
+is younger than `SCRIBELANE_ORPHAN_S`. What a job of the database owns is never touched, and nothing at all is while the
+store says that it belongs to another database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import islice
+from uuid import UUID
+
+import structlog
+
+from core.errors import Misconfigured
+from core.store import installation, retention
+from core.store.blobs import JOBS, OWNER, PROBES, Blobs
+from core.store.session import Database
+from workers.clean import each
+from workers.upkeep import Slice, Swept
+
+log = structlog.get_logger(__name__)
+
+_AT_ONCE = 100
+
+
+def erase_orphans(database: Database, blobs: Blobs, run: Slice, *, older_than_s: float) -> Swept:
+    """Erase orphans until the run is over; it says where the next one goes on. Raises `Misconfigured`."""
+    with database.transaction() as connection:
+        own, before = installation.id_of(connection), installation.ago(connection, older_than_s)
+    _check_owner(blobs, str(own))
+    for probe in blobs.holdings(PROBES):  # a few: each is erased by the look at the store that wrote it
+        if probe.written_at < before:
+            blobs.erase(probe.prefix)
+    items, passed_over = 0, None
+    holdings = blobs.holdings(JOBS, run.resume or "")
+    while found := list(islice(holdings, _AT_ONCE)):
+        old = {job_id: one.prefix for one in found if one.written_at < before and (job_id := _job_id(one.name))}
+        with database.transaction() as connection:
+            ownerless = retention.ownerless(connection, old)
+        swept = each(ownerless, partial(_erase, blobs, old), run)
+        items, passed_over = items + swept.items, swept.passed_over or passed_over
+        if run.over:
+            return Swept(items, passed_over, resume=found[-1].name)
+    return Swept(items, passed_over)
+
+
+def _check_owner(blobs: Blobs, own: str) -> None:
+    """A store that nobody claims is claimed by the first who looks."""
+    try:
+        owner = blobs.get(OWNER).decode()
+    except FileNotFoundError:
+        blobs.put(OWNER, own.encode())
+        return
+    if owner != own:
+        raise Misconfigured(
+            f"The media store belongs to the database {owner}, and this is {own}: nothing is taken for an orphan. "
+            f"If it is to be this one's from now on, delete the blob {OWNER!r}."
+        )
+
+
+def _erase(blobs: Blobs, prefixes: Mapping[UUID, str], job_id: UUID) -> int:
+    blobs.erase(prefixes[job_id])
+    log.info("erased what belongs to no job", job=str(job_id))
+    return 1
+
+
+def _job_id(name: str) -> UUID | None:
+    """Whose it is; None for what is not ours."""
+    try:
+        return UUID(name)
+    except ValueError:
+        return None
