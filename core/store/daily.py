@@ -25,14 +25,16 @@ MAKES_UP_DAYS = 7
 # Ten minutes let transactions end that began in the old day. The wait is that of jobs whose first chunk was taken once:
 # of one that was taken again it is not known any more when it was taken first.
 _WRITE = sa.text("""
-WITH days AS (
+WITH today AS (
+    SELECT date_trunc('day', (now() - interval '10 minutes') AT TIME ZONE 'UTC') AS began
+), days AS (
     SELECT day::date AS day, day AT TIME ZONE 'UTC' AS began, (day + interval '1 day') AT TIME ZONE 'UTC' AS ended
-    FROM generate_series(
+    FROM today CROSS JOIN LATERAL generate_series(
         greatest(
-            date_trunc('day', now() AT TIME ZONE 'UTC') - make_interval(days => :days),
+            today.began - make_interval(days => :days),
             (SELECT date_trunc('day', min(created_at) AT TIME ZONE 'UTC') FROM accounts)
         ),
-        date_trunc('day', (now() - interval '10 minutes') AT TIME ZONE 'UTC') - interval '1 day',
+        today.began - interval '1 day',
         interval '1 day'
     ) AS day
     WHERE NOT EXISTS (SELECT FROM daily_reports r WHERE r.day = day::date)
