@@ -22,6 +22,7 @@ from core.store.turns import Promises
 from service import problems
 from service.body_limit import BodyLimit
 from service.deps import Service
+from service.metrics import UpkeepMetrics
 from service.rates import RateHeaders, Rates
 from service.routes import batches, documents, health, jobs, metrics, search, transcriptions, usage, workers
 
@@ -61,6 +62,7 @@ def _open(own: Settings) -> Service:
         broker_url=own.broker_url,
         tiers=plans,
         rates=Rates(own.broker_url),
+        upkeep_metrics=UpkeepMetrics(database),
         query_timeout_s=own.query_timeout_s,
         worker_silence_s=worker_silence_s,
     )
@@ -72,4 +74,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     service.bell.close()
     service.rates.close()
+    service.upkeep_metrics.close()
     service.database.close()

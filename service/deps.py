@@ -17,6 +17,7 @@ from core.store.blobs import Blobs
 from core.store.session import Database
 from core.tiers import Tiers
 from service import rates
+from service.metrics import UpkeepMetrics
 from service.rates import Rates
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, `sl_…`, from `scribelane accounts create`.")
@@ -33,6 +34,7 @@ class Service:
     broker_url: str
     tiers: Tiers
     rates: Rates
+    upkeep_metrics: UpkeepMetrics
     query_timeout_s: float
     worker_silence_s: float
 

@@ -81,7 +81,7 @@ def worker(
 
 
 def beat() -> None:
-    """Run Beat: the ticks that dispatch, rescue, clean and account."""
+    """Run Beat: the ticks that dispatch, rescue, and keep things in order."""
     with clear_errors():
         from service import processes
 
