@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from core.dispatch import Bell
 from core.store import upkeep
 from core.store.accounts import Account
 from core.store.blobs import Blobs, input_key
@@ -99,6 +100,25 @@ def test_nobody_runs_a_chore_that_another_is_at_and_other_chores_need_not_wait(d
     go_on.set()
     at_it.join()
     assert records(database)["slow"].failures == 0
+
+
+def test_a_tick_waits_for_no_chore(database: Database) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_: Slice) -> Swept:
+        begun.set()
+        assert go_on.wait(30)
+        return Swept(1)
+
+    bell = Bell(Upkeep(database, [Chore("slow", HOUR, slow)]))
+    bell.ring()
+    assert begun.wait(30)
+    bell.ring()  # a tick that comes meanwhile returns as well
+    assert records(database) == {}
+    go_on.set()
+    bell.close()
+
+    assert records(database)["slow"].runs == 1
 
 
 def test_a_failure_is_kept_and_tried_again_after_the_period(database: Database) -> None:

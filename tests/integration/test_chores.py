@@ -1,0 +1,79 @@
+"""Every chore finds what it is for, and finds nothing when it is done again or by two at once."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from core.lanes import Lane
+from core.store import speeds
+from core.store.accounts import Account
+from core.store.blobs import Blobs, chunk_key, input_key
+from core.store.session import Database
+from core.store.speeds import Measured
+from tests.integration import household, quota, work
+from workers.upkeep import Slice, Swept
+
+TWO_YEARS = 25
+"""Months after which a reported event goes."""
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture
+def untidy(database: Database, account: Account, blobs: Blobs, tmp_path: Path) -> None:
+    """Something for every chore; for `old_events`, of a month that `close_periods` has yet to report."""
+    expired, completed = work.submit(database, account), work.submit(database, account)
+    work.execute(database, "UPDATE jobs SET expires_at = now() WHERE id = :id", id=expired)
+    work.finish(database, completed)
+    quota.move_usage_to_last_month(database, TWO_YEARS)
+    work.transcribing(database, account, 1)
+    work.execute(database, "UPDATE usage_totals SET granted = 7 WHERE reserved > 0")
+    blobs.put(chunk_key(completed, 0), b"audio")
+    orphan = uuid7()
+    blobs.put(input_key(orphan), b"media")
+    for path in (tmp_path / "blobs" / "jobs" / str(orphan)).rglob("*"):
+        os.utime(path, (0, 0))
+    os.utime(tmp_path / "blobs" / "jobs" / str(orphan), (0, 0))
+    work.report_worker(database, "express", worker_id="dead/0")
+    work.execute(database, "UPDATE workers SET last_seen = now() - interval '1 minute'")
+    with database.transaction() as connection:
+        speeds.keep(connection, None, Lane.EXPRESS, Measured("gone/cpu", speech_s=60, infer_s=1))
+    work.execute(database, "UPDATE speeds SET measured_at = now() - interval '2 days'")
+    held = {"account": account.id, "id": uuid7()}
+    key = "(account_id, key, token, expires_at) VALUES (:account, 'key', :id, now())"
+    work.execute(database, f"INSERT INTO idempotency_keys {key}", **held)
+    batch = "(id, account_id, lane, total, refused, expires_at) VALUES (:id, :account, 'batch', 1, '[{}]', now())"
+    work.execute(database, f"INSERT INTO batches {batch}", **held)
+    work.execute(database, "UPDATE accounts SET created_at = now() - interval '3 days'")
+
+
+@pytest.mark.usefixtures("untidy")
+def test_every_chore_has_something_to_do_once(database: Database, blobs: Blobs) -> None:
+    chores = household.all_chores(database, blobs)
+
+    first = {chore.name: chore.work(Slice()).items for chore in chores}
+    again = {chore.name: chore.work(Slice()) for chore in chores}
+
+    assert {name for name, items in first.items() if items == 0} == set()
+    assert again == {chore.name: Swept(0) for chore in chores}
+
+
+@pytest.mark.usefixtures("untidy")
+def test_two_who_do_a_chore_at_once_do_no_harm(database: Database, blobs: Blobs) -> None:
+    """Past the lock that keeps them apart, in case it is ever lost."""
+    chores = household.all_chores(database, blobs)
+
+    for chore in chores:
+        answers = work.together(2, *[partial(chore.work, Slice())] * 2)
+        assert [answer.passed_over for answer in answers] == [None, None], answers
+        assert max(answer.items for answer in answers) > 0, chore.name
+
+    assert [chore.work(Slice()) for chore in chores] == [Swept(0)] * len(chores)
