@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     sweep_s: float = Field(3600, gt=0, description="how often orphan blobs, old events and old speeds are looked for")
     orphan_s: float = Field(86400, gt=0, description="a blob of no job is erased after this; no upload takes longer")
     ledger_keep_months: int = Field(24, ge=2, description="events of closed months and daily reports are kept so long")
+    backup_dir: Path | None = Field(None, description="where Beat makes a backup of each day (UTC); none without it")
+    backup_keep: int = Field(7, gt=0, description="how many of these backups are kept, the newest")
     redispatch_s: float = Field(30, gt=0, description="a message not claimed in this time is sent again")
     soft_time_limit_s: int = Field(540, gt=0)
     time_limit_s: int = Field(600, gt=0)

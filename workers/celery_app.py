@@ -41,7 +41,7 @@ app.conf.update(
     include=["workers.tasks"],
     beat_schedule=beat.schedule(
         dispatch_s=_settings.dispatch_s,
-        rescue_s=_settings.rescue_s,
+        rescue_s=min(_settings.rescue_s, _settings.lease_s / 2),  # a lost chunk is found within half a lease
         upkeep_s=min(_settings.clean_s, _settings.usage_s, _settings.sweep_s),
     ),
     beat_schedule_filename="",

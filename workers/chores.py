@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
@@ -20,11 +21,12 @@ from workers.upkeep import Chore, Slice, Swept
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """What chores work on."""
+    """What chores work on. `back_up` makes the backup of this day, if it is not made yet, and says where."""
 
     database: Database
     blobs: Blobs
     tiers: Tiers
+    back_up: Callable[[], Path | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def chores(its: Household, every: Periods, after: Ages) -> tuple[Chore, ...]:
 
         return work
 
+    backup = [] if its.back_up is None else [Chore("backup", every.usage_s, _backup(its.back_up))]
     return (
         Chore("silent_workers", every.clean_s, at_once(lambda c: workers.forget_silent(c, after.worker_silence_s))),
         Chore("idempotency_keys", every.clean_s, at_once(idempotency.delete_expired)),
@@ -79,4 +82,9 @@ def chores(its: Household, every: Periods, after: Ages) -> tuple[Chore, ...]:
             every.sweep_s,
             lambda run: orphans.erase_orphans(database, blobs, run, older_than_s=after.orphan_s),
         ),
+        *backup,  # the last: it may take long
     )
+
+
+def _backup(back_up: Callable[[], Path | None]) -> Callable[[Slice], Swept]:
+    return lambda _: Swept(int(back_up() is not None))

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -21,7 +22,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from core import tiers
+from core import backup, tiers
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
 from core.errors import (
@@ -271,7 +272,10 @@ def _identity(own: Settings) -> WorkerRecord:
 
 
 def _upkeep(own: Settings, context: Context) -> Upkeep:
-    household = Household(context.database, context.blobs, context.tiers)
+    back_up = None
+    if own.backup_dir is not None:
+        back_up = partial(backup.nightly, own.database_url, context.blobs, own.backup_dir, keep=own.backup_keep)
+    household = Household(context.database, context.blobs, context.tiers, back_up)
     silence_s = own.heartbeat_s * WORKER_SILENCE_BEATS
     ages = Ages(silence_s, own.lease_s, own.orphan_s, own.ledger_keep_months)
     return Upkeep(context.database, chores(household, Periods(own.clean_s, own.usage_s, own.sweep_s), ages))

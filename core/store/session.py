@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.engine import Connection, ExceptionContext, make_url
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from core.errors import Misconfigured
@@ -60,6 +60,7 @@ class Database:
         )
         self._transaction_s = transaction_s
         sa.event.listen(self._engine, "connect", self._limit_transactions)
+        sa.event.listen(self._engine, "handle_error", _take_a_timeout_for_an_absence)
         sa.event.listen(self._engine, "checkin", _note_use)
         sa.event.listen(self._engine, "checkout", self._ping_after_a_rest)
 
@@ -115,6 +116,15 @@ class Database:
 def _psycopg_of(connection: Connection) -> psycopg.Connection:
     found: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
     return found
+
+
+def _take_a_timeout_for_an_absence(context: ExceptionContext) -> None:
+    """What a server that is away raises is handled everywhere; psycopg calls this one an internal error."""
+    if isinstance(context.original_exception, psycopg.errors.TransactionTimeout):
+        context.is_disconnect = True
+        context.chained_exception = sa.exc.OperationalError(
+            context.statement, context.parameters, context.original_exception, connection_invalidated=True
+        )
 
 
 def _note_use(_: Any, record: ConnectionPoolEntry) -> None:

@@ -75,7 +75,7 @@ def faults_in_the_books(connection: Connection, job_ids: Sequence[UUID], like: U
 def orphans(blob_folder: Path, connection: Connection) -> list[str]:
     """Files of the blob folder that belong to no job, or were never finished."""
     known = {str(row.id) for row in connection.execute(sa.text("SELECT id FROM jobs"))}
-    files = [path.relative_to(blob_folder) for path in blob_folder.rglob("*") if path.is_file()]
+    files = [path.relative_to(blob_folder) for path in blob_folder.glob("jobs/**/*") if path.is_file()]
     return [str(path) for path in files if path.parts[1] not in known or "#" in path.name]
 
 

@@ -157,6 +157,14 @@ def _take_the_database_away(away_s: float) -> Callable[[Deployment, Caught], Und
     return strike
 
 
+def charged(whole: Deployment, caught: Caught) -> tuple[str, int]:
+    """Status and failures of the chunk."""
+    query = "SELECT status, failures FROM chunks WHERE id = %s"
+    with whole.database() as database, database.transaction() as connection:
+        row = connection.exec_driver_sql(query, (caught.chunk_id,)).one()
+    return row.status, row.failures
+
+
 def attempts(whole: Deployment, chunk_id: UUID) -> int:
     with whole.database() as database, database.transaction() as connection:
         found = connection.exec_driver_sql("SELECT attempt FROM chunks WHERE id = %s", (chunk_id,)).scalar_one()

@@ -72,6 +72,18 @@ def caught(
 
 
 @contextmanager
+def account_locked(whole: Deployment) -> Iterator[Callable[[], object]]:
+    """Nobody's submit can commit; what is given tells whether somebody's waits for that."""
+    with (
+        psycopg.connect(whole.database_url, autocommit=True) as looking,
+        psycopg.connect(whole.database_url) as connection,
+    ):
+        connection.execute("SELECT FROM accounts FOR UPDATE")
+        waiting = "SELECT FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+        yield lambda: looking.execute(waiting, [connection.info.backend_pid]).fetchall()
+
+
+@contextmanager
 def _before_claim(whole: Deployment, stage: Stage, worker: str, submit: Callable[[], UUID]) -> Iterator[Caught]:
     children = whole.children(worker)
     whole.signal(signal.SIGSTOP, *children)  # or it would be quicker than the lock

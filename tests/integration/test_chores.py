@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from uuid_utils.compat import uuid7
 
+from core.backup import nightly
 from core.lanes import Lane
 from core.store import speeds
 from core.store.accounts import Account
@@ -16,6 +17,7 @@ from core.store.blobs import Blobs, chunk_key, input_key
 from core.store.session import Database
 from core.store.speeds import Measured
 from tests.integration import household, quota, work
+from workers.chores import Household, Periods, chores
 from workers.upkeep import Slice, Swept
 
 TWO_YEARS = 25
@@ -57,23 +59,33 @@ def untidy(database: Database, account: Account, blobs: Blobs, tmp_path: Path) -
 
 @pytest.mark.usefixtures("untidy")
 def test_every_chore_has_something_to_do_once(database: Database, blobs: Blobs) -> None:
-    chores = household.all_chores(database, blobs)
+    every = household.all_chores(database, blobs)
 
-    first = {chore.name: chore.work(Slice()).items for chore in chores}
-    again = {chore.name: chore.work(Slice()) for chore in chores}
+    first = {chore.name: chore.work(Slice()).items for chore in every}
+    again = {chore.name: chore.work(Slice()) for chore in every}
 
     assert {name for name, items in first.items() if items == 0} == set()
-    assert again == {chore.name: Swept(0) for chore in chores}
+    assert again == {chore.name: Swept(0) for chore in every}
 
 
 @pytest.mark.usefixtures("untidy")
 def test_two_who_do_a_chore_at_once_do_no_harm(database: Database, blobs: Blobs) -> None:
     """Past the lock that keeps them apart, in case it is ever lost."""
-    chores = household.all_chores(database, blobs)
+    every = household.all_chores(database, blobs)
 
-    for chore in chores:
+    for chore in every:
         answers = work.together(2, *[partial(chore.work, Slice())] * 2)
         assert [answer.passed_over for answer in answers] == [None, None], answers
         assert max(answer.items for answer in answers) > 0, chore.name
 
-    assert [chore.work(Slice()) for chore in chores] == [Swept(0)] * len(chores)
+    assert [chore.work(Slice()) for chore in every] == [Swept(0)] * len(every)
+
+
+def test_the_backup_of_a_day_is_made_once(database: Database, database_url: str, blobs: Blobs, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    back_up = partial(nightly, database_url, blobs, folder, keep=7)
+    its = Household(database, blobs, work.TIERS, back_up)
+    (chore,) = [one for one in chores(its, Periods(60, 600, 3600), household.AGES) if one.name == "backup"]
+
+    assert [chore.work(Slice()).items, chore.work(Slice()).items] == [1, 0]
+    assert len([path for path in folder.iterdir() if path.name.startswith("scribelane-")]) == 1

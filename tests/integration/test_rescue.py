@@ -40,6 +40,15 @@ def test_a_chunk_with_a_lease_is_left_alone(database: Database, account: Account
     assert work.chunk_rows(database, job_id)[0].status == "running"
 
 
+def test_an_old_lease_says_nothing_while_the_database_has_just_come_back(database: Database, account: Account) -> None:
+    job_id = work.submit(database, account)
+    work.claim_one(database, job_id)
+    lose(database)
+
+    assert rescue(database, max_failures=3, lease_s=1e9) == 0
+    assert work.chunk_rows(database, job_id)[0].status == "running"
+
+
 def test_a_poison_chunk_fails_its_job_in_the_end(database: Database, account: Account) -> None:
     job_id = work.submit(database, account)
     for _ in range(3):
