@@ -118,13 +118,13 @@ def _psycopg_of(connection: Connection) -> psycopg.Connection:
     return found
 
 
-def _take_a_timeout_for_an_absence(context: ExceptionContext) -> None:
+def _take_a_timeout_for_an_absence(context: ExceptionContext) -> BaseException | None:
     """What a server that is away raises is handled everywhere; psycopg calls this one an internal error."""
-    if isinstance(context.original_exception, psycopg.errors.TransactionTimeout):
-        context.is_disconnect = True
-        context.chained_exception = sa.exc.OperationalError(
-            context.statement, context.parameters, context.original_exception, connection_invalidated=True
-        )
+    cause = context.original_exception
+    if not isinstance(cause, psycopg.errors.TransactionTimeout):
+        return None
+    context.is_disconnect = True
+    return sa.exc.OperationalError(context.statement, context.parameters, cause, connection_invalidated=True)
 
 
 def _note_use(_: Any, record: ConnectionPoolEntry) -> None:

@@ -6,12 +6,13 @@ import pytest
 
 from core.errors import LeaseLost
 from core.store.accounts import Account
+from core.store.chunks import Claim
 from core.store.session import Database
 from tests.integration import work
 from workers.drain import hand_back
 
 
-def _claim(database: Database, account: Account, worker_id: str) -> work.Claim:
+def _claim(database: Database, account: Account, worker_id: str) -> Claim:
     job_id = work.submit(database, account)
     claim = work.claim_one(database, job_id)
     work.execute(database, "UPDATE chunks SET worker_id = :worker WHERE id = :id", worker=worker_id, id=claim.chunk_id)
