@@ -78,7 +78,7 @@ def account_locked(whole: Deployment) -> Iterator[Callable[[], object]]:
         psycopg.connect(whole.database_url, autocommit=True) as looking,
         psycopg.connect(whole.database_url) as connection,
     ):
-        connection.execute("SELECT FROM accounts FOR UPDATE")
+        connection.execute("SELECT FROM accounts FOR NO KEY UPDATE")
         waiting = "SELECT FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
         yield lambda: looking.execute(waiting, [connection.info.backend_pid]).fetchall()
 
