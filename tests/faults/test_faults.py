@@ -87,6 +87,7 @@ def test_workers_that_are_restarted_in_turn_under_load_charge_nothing(undisturbe
     _check_books(undisturbed, job_ids)
 
 
+@pytest.mark.long
 def test_a_submit_whose_api_is_killed_before_the_commit_makes_one_job(undisturbed: Undisturbed) -> None:
     """The client does not know whether it was accepted, and asks again with the same Idempotency-Key."""
     whole = undisturbed.whole
