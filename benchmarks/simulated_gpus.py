@@ -46,6 +46,7 @@ from models.engine import Clip, TranscribeOptions, Transcription
 from models.fake import FakeTranscriber
 from models.pool import Pool
 from workers.engines import Weights
+from workers.inputs.opening import OpenLimits
 from workers.lease import Heartbeat, Pace
 from workers.runtime import Runtime
 from workers.scratch import Scratch, take
@@ -119,7 +120,7 @@ def _runtime(own: Settings, scratch: Scratch, number: int, chunk_s: float, share
         weights=Weights(own.models_dir, own.cache_dir, download=False),
         pool=Pool(lambda _name, _kind: Inferring(chunk_s), math.inf),
         tiers=plans,
-        limits=InputLimits(own.pdf_max_pages, own.chunk_target_s, own.chunk_audio_s),
+        limits=InputLimits(own.pdf_max_pages, own.chunk_target_s, own.chunk_audio_s, OpenLimits(2**30, 60, 60)),
         device=f"{host}/{record.device}",
         default_whisper="fake",
         query_model="fake",

@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     # What is accepted.
     tiers_file: Path | None = Field(None, description="TOML that goes over `core/tiers.toml`, line by line")
     pdf_max_pages: int = Field(5000, gt=0)
+    input_memory_bytes: int = Field(2 * 1024**3, ge=256 * 1024**2, description="what opening one input may take")
+    input_s: float = Field(480, gt=0, description="how long opening one input may take")
+    input_step_s: float = Field(120, gt=0, description="of that, for one page or ten seconds of a recording")
 
     # Models.
     whisper_model: str = Field("", description="default model; empty: `base` on a CPU, larger on a GPU")

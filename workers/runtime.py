@@ -52,6 +52,7 @@ from models.registry import DEFAULT_EMBEDDING, default_whisper
 from workers import rescue, scratch
 from workers.chores import Ages, Household, Periods, chores
 from workers.engines import Loader, Weights
+from workers.inputs.opening import OpenLimits
 from workers.lease import Heartbeat, Pace
 from workers.scratch import Scratch
 from workers.stages import STAGES
@@ -206,7 +207,12 @@ def start() -> None:
         weights=weights,
         pool=pool,
         tiers=plans,
-        limits=InputLimits(own.pdf_max_pages, own.chunk_target_s, own.chunk_audio_s),
+        limits=InputLimits(
+            own.pdf_max_pages,
+            own.chunk_target_s,
+            own.chunk_audio_s,
+            OpenLimits(own.input_memory_bytes, own.input_s, own.input_step_s),
+        ),
         device=f"{worker.host}/{worker.device}",
         default_whisper=own.whisper_model or default_whisper(own.device),
         query_model=own.embedding_model or DEFAULT_EMBEDDING,

@@ -15,6 +15,7 @@ from pypdf import PdfReader, PdfWriter
 
 from service.answers import JobStatus
 from service.client import Client
+from tests import nasty
 from tests.acceptance.conftest import ROOT, Service
 
 DOCUMENT = ROOT / "examples" / "tides.pdf"
@@ -81,6 +82,11 @@ def _ended(client: Client, tmp_path: Path, name: str, content: bytes) -> JobStat
         ("broken.pdf", lambda: DOCUMENT.read_bytes()[:200], "pdf_unreadable"),
         ("text.pdf", lambda: b"a letter", "pdf_unreadable"),
         ("picture.pdf", _without_text, "pdf_no_text"),
+        ("bomb.pdf", nasty.inflating_pdf, "pdf_unreadable"),
+        ("million.pdf", nasty.million_page_pdf, "pdf_unreadable"),
+        ("loop.pdf", nasty.looping_pdf, "pdf_unreadable"),
+        ("days.wav", nasty.slow_wav, "media_too_long"),
+        ("rate.wav", nasty.UNREADABLE_WAVS["a rate without end"], "media_unreadable"),
     ],
 )
 def test_unusable_media_fails_with_its_own_code(
@@ -93,6 +99,20 @@ def test_unusable_media_fails_with_its_own_code(
     assert job.error["stage"] == "prepare"
     assert job.error["retryable"] is False
     assert str(tmp_path) not in job.error["message"]
+
+
+def test_neighbours_of_a_trap_are_done_by_the_same_worker(service: Service, client: Client, tmp_path: Path) -> None:
+    before = service.worker("io.express")["pid"]
+    traps = []
+    for n in range(2):  # the io worker has two children
+        path = tmp_path / f"trap{n}.pdf"
+        path.write_bytes(nasty.wordy_pdf())
+        traps.append(client.embed(path, {"model": "fake"}))
+    neighbour = client.wait(client.transcribe(RECORDING, {"model": "fake"}).id)
+
+    assert neighbour.status == "completed"
+    assert {client.wait(trap.id).status for trap in traps} <= {"completed", "failed"}
+    assert service.worker("io.express")["pid"] == before
 
 
 def test_a_truncated_recording_is_transcribed_as_far_as_it_goes_with_a_warning(client: Client, tmp_path: Path) -> None:

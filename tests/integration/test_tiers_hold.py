@@ -20,6 +20,7 @@ from models.pool import Pool
 from service.app import create_app
 from tests.integration import work
 from workers.engines import Loader, Weights
+from workers.inputs.opening import OpenLimits
 from workers.lease import Lease
 from workers.stages.context import Context, InputLimits
 from workers.stages.prepare import prepare
@@ -61,7 +62,7 @@ def context(database: Database, folder: Path, tiers_file: Path) -> Context:
         weights=weights,
         pool=Pool(Loader(weights, "cpu", 1, 0), math.inf),
         tiers=tiers.load(tiers_file),
-        limits=InputLimits(pdf_max_pages=10, chunk_target_s=10, chunk_audio_s=60),
+        limits=InputLimits(10, 10, 60, OpenLimits(memory_bytes=2**30, total_s=60, step_s=60)),
         device="host/cpu",
         default_whisper=work.MODEL,
         query_model=work.MODEL,

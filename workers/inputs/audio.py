@@ -175,11 +175,12 @@ class _Sink:
 
     def _write(self, frames: Sequence[av.AudioFrame]) -> None:
         for frame in frames:
-            self._target.write(frame.to_ndarray().astype("<i2", copy=False).tobytes())
             self.n_samples += frame.samples
+            if self.n_samples > self._max_s * RATE_HZ:
+                limit = f"{self._max_s:g} s"
+                raise MediaTooLong(f"The recording is longer than the {limit} that this account's tier accepts.")
+            self._target.write(frame.to_ndarray().astype("<i2", copy=False).tobytes())
         duration_s = self.n_samples / RATE_HZ
-        if duration_s > self._max_s:
-            raise MediaTooLong(f"The recording is longer than the {self._max_s:g} s that this account's tier accepts.")
         if duration_s >= self._told_s + PROGRESS_S:
             self._told_s = duration_s
             self._on_progress(duration_s)
@@ -193,6 +194,8 @@ def _decode_stream(source: BinaryIO, sink: _Sink) -> bool:
     """Feed every frame of the first audio stream to the sink; whether something could not be decoded."""
     try:
         container = av.open(source, "r", options={"format_whitelist": FORMATS}, metadata_errors="ignore")
+    except MemoryError:  # FFmpeg's own as well
+        raise
     except (av.FFmpegError, ValueError, OSError) as error:
         raise MediaUnreadable("The file is not audio or video that can be opened.") from error
     with container:
@@ -208,6 +211,8 @@ def _decode_stream(source: BinaryIO, sink: _Sink) -> bool:
                     break
                 for frame in packet.decode():
                     sink.take(frame)
+            except MemoryError:
+                raise
             except av.FFmpegError:
                 damaged = True
         sink.finish()

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from celery.exceptions import SoftTimeLimitExceeded
 from pypdf import PasswordType, PdfReader
 
 from core.errors import JobError, PdfEncrypted, PdfNoText, PdfUnreadable
@@ -73,10 +72,10 @@ def _read(reader: PdfReader, max_pages: int, on_page: Callable[[int, int], None]
 
 @contextmanager
 def _broken_file_is(error: JobError) -> Iterator[None]:
-    """Turns whatever pypdf raises into `error`; a time limit or a lack of memory is not the file's fault."""
+    """Turns whatever pypdf raises into `error`; a lack of memory is told by whoever bounds it."""
     try:
         yield
-    except (JobError, MemoryError, SoftTimeLimitExceeded):
+    except (JobError, MemoryError):
         raise
     except Exception as cause:
         raise error from cause

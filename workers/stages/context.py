@@ -12,11 +12,12 @@ from core.store.session import Database
 from core.tiers import Tiers
 from models.pool import Pool
 from workers.engines import Weights
+from workers.inputs.opening import OpenLimits
 
 
 @dataclass(frozen=True, slots=True)
 class InputLimits:
-    """What an input may be whatever the tier, and how it is cut.
+    """What an input may be whatever the tier, what opening it may take, and how it is cut.
 
     A chunk of a recording takes about `chunk_target_s` to transcribe where its speed was measured, and holds
     `chunk_audio_s` of speech where it was not.
@@ -25,6 +26,7 @@ class InputLimits:
     pdf_max_pages: int
     chunk_target_s: float
     chunk_audio_s: float
+    open: OpenLimits
 
 
 @dataclass(frozen=True, slots=True)

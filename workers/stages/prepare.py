@@ -1,4 +1,4 @@
-"""Open what the client sent and cut it into the chunks of the next stage. Runs on the io lanes.
+"""Have what the client sent opened, and cut it into the chunks of the next stage. Runs on the io lanes.
 
 A recording: decode → find speech → pack clips → cut chunks → store each chunk's levelled audio.
 A PDF: read page by page → cut passages → group them.
@@ -21,6 +21,7 @@ from core.store.chunks import Claim
 from core.store.completion import embed_chunks_for
 from core.store.results import Prepared
 from core.work import PassageBatch
+from workers.inputs import opening
 from workers.lease import Lease
 from workers.stages.context import Context
 
@@ -56,7 +57,9 @@ def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prep
     asked = claim.options
     assert isinstance(asked, TranscriptionOptions)
     limit_s = context.tiers.plan(claim.tier).media_max_s
-    decoded = audio.decode(path, path.with_name("decoded"), max_s=limit_s, on_progress=lease.progress)
+    decoded = opening.decode(
+        path, path.with_name("decoded"), max_s=limit_s, limits=context.limits.open, on_progress=lease.progress
+    )
     regions = audio.speech_regions(decoded, find_speech)
     chunks = plan.plan_chunks(plan.pack_clips(regions), _chunk_audio_s(context, claim))
     for ordinal, chunk in enumerate(chunks):
@@ -84,9 +87,8 @@ def _chunk_audio_s(context: Context, claim: Claim) -> float:
 
 
 def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepared:
-    from workers.inputs import pdf
-
-    text = pdf.read_pages(path, max_pages=context.limits.pdf_max_pages, on_page=lease.progress)
+    limits = context.limits
+    text = opening.read_pages(path, max_pages=limits.pdf_max_pages, limits=limits.open, on_page=lease.progress)
     ruler = context.weights.passage_ruler(context.embedding_model(claim))
     passages = from_pages(text.pages, ruler.count, ruler.max_tokens)
     groups: Sequence[Sequence[Passage]] = [

@@ -1,0 +1,185 @@
+"""Whatever a stranger sends, opening it ends: with a result or a clear code, and without harm to the worker."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import pytest
+
+from core.errors import ChunkTimeout, Internal, LeaseLost, MediaTooLong, MediaUnreadable, PdfUnreadable
+from tests import nasty
+from workers.inputs import audio, opening, pdf
+from workers.inputs.opening import OpenLimits
+
+ROOT = Path(__file__).parents[3]
+RECORDING = ROOT / "examples" / "tides.ogg"
+DOCUMENT = ROOT / "examples" / "tides.pdf"
+MIB = 1024 * 1024
+LIMITS = OpenLimits(memory_bytes=1024 * MIB, total_s=60, step_s=60)
+
+
+def nothing() -> None:
+    pass
+
+
+def decoded(path: Path, limits: OpenLimits = LIMITS, max_s: float = 3600.0) -> audio.DecodedAudio:
+    return opening.decode(path, path.with_name("raw"), max_s=max_s, limits=limits, on_progress=nothing)
+
+
+def read(path: Path, limits: OpenLimits = LIMITS, on_page: Callable[[], None] = nothing) -> pdf.PdfText:
+    return opening.read_pages(path, max_pages=5000, limits=limits, on_page=on_page)
+
+
+def written(folder: Path, content: bytes) -> Path:
+    path = folder / "input"
+    path.write_bytes(content)
+    return path
+
+
+def children() -> list[psutil.Process]:
+    return [one for one in psutil.Process().children() if "workers.inputs.confined" in one.cmdline()]
+
+
+def test_a_recording_comes_out_as_if_it_was_decoded_here(tmp_path: Path) -> None:
+    told: list[bool] = []
+    here = audio.decode(RECORDING, tmp_path / "here", max_s=600, on_progress=lambda _: None)
+    there = opening.decode(
+        RECORDING, tmp_path / "there", max_s=600, limits=LIMITS, on_progress=lambda: told.append(True)
+    )
+
+    assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
+    assert (there.n_samples, there.duration_s, there.damaged) == (here.n_samples, here.duration_s, here.damaged)
+    assert len(told) == here.duration_s // audio.PROGRESS_S
+
+
+def test_a_document_comes_out_as_if_it_was_read_here(tmp_path: Path) -> None:
+    told: list[bool] = []
+    here = pdf.read_pages(DOCUMENT, max_pages=10, on_page=lambda done, total: None)
+
+    assert read(written(tmp_path, DOCUMENT.read_bytes()), on_page=lambda: told.append(True)) == here
+    assert len(told) == here.n_pages
+
+
+@pytest.mark.parametrize("make", nasty.UNREADABLE_PDFS, ids=lambda make: make.__name__)
+def test_a_pdf_that_is_a_trap_is_unreadable(tmp_path: Path, make: Callable[[], bytes]) -> None:
+    path = written(tmp_path, make())
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(PdfUnreadable) as caught:
+        read(path)
+
+    assert str(tmp_path) not in caught.value.message
+    assert psutil.Process().memory_info().rss - before < 100 * MIB
+    assert children() == []
+
+
+def test_a_page_that_shows_itself_in_ever_more_copies_comes_to_an_end(tmp_path: Path) -> None:
+    text = read(written(tmp_path, nasty.multiplying_pdf()))
+
+    assert len(text.pages[0].text) < MIB
+
+
+@pytest.mark.parametrize("name", nasty.UNREADABLE_WAVS)
+def test_a_recording_that_is_a_trap_is_unreadable(tmp_path: Path, name: str) -> None:
+    with pytest.raises(MediaUnreadable):
+        decoded(written(tmp_path, nasty.UNREADABLE_WAVS[name]()))
+
+
+def test_a_small_file_of_days_is_too_long_before_it_is_written(tmp_path: Path) -> None:
+    with pytest.raises(MediaTooLong, match="longer than the 3600 s"):
+        decoded(written(tmp_path, nasty.slow_wav()))
+
+    assert (tmp_path / "raw").stat().st_size <= 3600 * audio.RATE_HZ * 2
+
+
+def test_a_stream_that_is_chained_again_and_again_ends_at_the_limit(tmp_path: Path) -> None:
+    with pytest.raises(MediaTooLong):
+        decoded(written(tmp_path, RECORDING.read_bytes() * 40), max_s=120)
+
+
+def test_silence_that_packs_well_is_too_long_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "silence.flac"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("flac", rate=8000, layout="mono")
+        assert isinstance(stream, av.AudioStream)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000 * 1800), np.int16), format="s16", layout="mono")
+        frame.rate = 8000
+        for part in (frame, None):
+            container.mux(stream.encode(part))
+
+    assert path.stat().st_size < MIB
+    with pytest.raises(MediaTooLong):
+        decoded(path, max_s=900)
+
+
+def test_a_header_that_claims_gigabytes_is_not_believed(tmp_path: Path) -> None:
+    result = decoded(written(tmp_path, nasty.wav(nasty.noise(64_000), claimed_bytes=2**32 - 1)))
+
+    assert result.duration_s == pytest.approx(2.0)
+
+
+def test_who_wants_more_memory_than_there_is_is_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(PdfUnreadable, match="more memory"):
+        read(written(tmp_path, nasty.wordy_pdf()), OpenLimits(160 * MIB, 60, 60))
+
+
+@pytest.mark.parametrize("limits", [OpenLimits(1024 * MIB, 1, 60), OpenLimits(1024 * MIB, 60, 1)])
+def test_who_takes_too_long_in_all_or_for_a_step_is_stopped(tmp_path: Path, limits: OpenLimits) -> None:
+    path = written(tmp_path, nasty.wordy_pdf())
+    began = time.monotonic()
+    with pytest.raises(ChunkTimeout):
+        read(path, limits)
+
+    assert time.monotonic() - began < 10
+    assert children() == []
+
+
+def test_who_loses_the_lease_stops_the_opening(tmp_path: Path) -> None:
+    def lost() -> None:
+        raise LeaseLost
+
+    with pytest.raises(LeaseLost):
+        read(written(tmp_path, DOCUMENT.read_bytes()), on_page=lost)
+
+    assert children() == []
+
+
+def broken_by(killer: signal.Signals, path: Path) -> None:
+    """Read a document whose second page takes long, and end whoever reads it after the first."""
+
+    def strike() -> None:
+        for one in children():
+            one.send_signal(killer)
+
+    read(written(path, nasty.wordy_pdf()), on_page=strike)
+
+
+@pytest.mark.parametrize("crash", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
+def test_a_decoder_that_crashes_is_the_fault_of_its_input(tmp_path: Path, crash: signal.Signals) -> None:
+    with pytest.raises(PdfUnreadable, match="damaged"):
+        broken_by(crash, tmp_path)
+
+
+def test_whoever_is_killed_from_outside_may_be_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(Internal):
+        broken_by(signal.SIGKILL, tmp_path)
+
+
+def test_the_opening_knows_no_secret_of_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIBELANE_DATABASE_URL", "postgresql://secret")
+    seen: list[dict[str, str]] = []
+
+    def look() -> None:
+        seen.extend(one.environ() for one in children())
+        raise LeaseLost
+
+    with pytest.raises(LeaseLost):
+        read(written(tmp_path, nasty.wordy_pdf()), on_page=look)
+
+    assert seen
+    assert not [name for one in seen for name in one if name.startswith("SCRIBELANE")]

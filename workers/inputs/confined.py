@@ -1,0 +1,72 @@
+"""The process that opens one input: `python -m workers.inputs.confined REQUEST`, started by `opening` and by no other.
+
+It binds itself before it loads a decoder, and says on its standard output what `opening` is to know: one JSON object a
+line, and the text of a PDF in a file, whose length the system bounds. Whatever it says is read as a stranger's word.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from core.errors import JobError
+from core.job import JobKind
+from workers.inputs.confinement import Bounds, confine
+
+TOO_LARGE = 71
+"""The exit status of a process that needed more memory or disk than its bounds."""
+
+_MAX_TRACE = 4000
+
+
+def main(request: dict[str, Any]) -> None:
+    """Open what the request names, within its bounds."""
+    for word in (signal.SIGTERM, signal.SIGINT):  # a worker that is stopped finishes its chunk; its end is ours
+        signal.signal(word, signal.SIG_IGN)
+    _say(refused=confine(Bounds(**request["bounds"])))
+    try:
+        _open(JobKind(request["kind"]), Path(request["path"]), Path(request["result"]), request["most"])
+    except JobError as error:
+        _say(error=error.code, message=error.message)
+    except MemoryError:
+        os._exit(TOO_LARGE)
+    except OSError as error:
+        if error.errno in (errno.EFBIG, errno.ENOMEM):
+            os._exit(TOO_LARGE)
+        _say(fault=traceback.format_exc()[-_MAX_TRACE:])
+    except Exception:
+        _say(fault=traceback.format_exc()[-_MAX_TRACE:])
+
+
+def _open(kind: JobKind, path: Path, result: Path, most: float) -> None:
+    if kind is JobKind.TRANSCRIPTION:
+        from workers.inputs.audio import decode
+
+        damaged = decode(path, result, max_s=most, on_progress=_progress).damaged
+        _say(done=True, damaged=damaged)
+        return
+    from workers.inputs.pdf import read_pages
+
+    text = read_pages(path, max_pages=int(most), on_page=_progress)
+    with result.open("w", encoding="utf-8") as file:
+        pages = [[page.number, page.text] for page in text.pages]
+        json.dump([pages, text.n_pages, text.empty_pages, text.failed_pages], file, ensure_ascii=False)
+    _say(done=True)
+
+
+def _progress(*_: float) -> None:
+    _say(progress=True)
+
+
+def _say(**facts: object) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,123 @@
+"""What a process gives up before it opens what a stranger sent: memory, processor time, disk, network, programs.
+
+`confined` calls `confine` first of all; nothing of it can be taken back, not even by code that a decoder was tricked
+into running. The network is closed by a seccomp filter and not by a namespace of its own: containers refuse those to
+whoever is not privileged, and a namespace leaves open the local sockets of the database and the broker.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_OPEN_FILES = 64
+
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
+_SECCOMP_MODE_FILTER = 2
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
+_LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # classic BPF, as <linux/bpf_common.h>
+_AT_CALL, _AT_ARCHITECTURE = 0, 4  # in `struct seccomp_data`
+_X32_CALLS = 0x40000000  # the second way to call the kernel of x86-64; aarch64 has no number so high
+
+# By machine: its AUDIT_ARCH_*, and the numbers of the calls that are refused. Sockets, with io_uring as the way around
+# the filter; other programs; and the two calls that reach into another process of the same user.
+_REFUSED = {
+    #                        socket execve execveat ptrace io_uring_setup pidfd_getfd
+    "x86_64": (0xC000003E, (41, 59, 322, 101, 425, 438)),
+    "aarch64": (0xC00000B7, (198, 221, 281, 117, 425, 438)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of one process: all of its memory (address space), processor time, and the length of a file that it writes."""
+
+    memory_bytes: int
+    cpu_s: int
+    file_bytes: int
+
+
+def confine(bounds: Bounds) -> list[str]:
+    """Bind this process for good, and tell it to end with its parent. Returns what the system does not offer."""
+    steps: Sequence[tuple[str, Callable[[], None]]] = (
+        ("memory", lambda: _limit(resource.RLIMIT_AS, bounds.memory_bytes)),
+        ("processor time", lambda: _limit(resource.RLIMIT_CPU, bounds.cpu_s)),
+        ("disk", lambda: _limit(resource.RLIMIT_FSIZE, bounds.file_bytes)),
+        ("open files", lambda: _limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)),
+        ("core dumps", lambda: _limit(resource.RLIMIT_CORE, 0)),
+        ("end with the worker", lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)),
+        ("network", _close_network),
+    )
+    with suppress(OSError):  # where memory runs out all the same, this process goes before any other
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    return [name for name, step in steps if not _holds(step)]
+
+
+def _holds(step: Callable[[], None]) -> bool:
+    try:
+        step()
+    except (OSError, ValueError, AttributeError):  # the last where the C library has no prctl
+        return False
+    return True
+
+
+def _limit(kind: int, most: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (bound, bound))
+
+
+def _prctl(option: int, *values: object) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = [ctypes.c_ulong(value) if isinstance(value, int) else value for value in values]
+    # The kernel takes four, and refuses leftovers in those that an option does not use.
+    if libc.prctl(option, *words, *[ctypes.c_ulong(0)] * (4 - len(words))):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def _close_network() -> None:
+    """Refuse the calls of `_REFUSED` with EPERM from now on, and see that it is so. Raises `OSError` if it is not."""
+    machine = os.uname().machine
+    if sys.platform != "linux" or machine not in _REFUSED or sys.maxsize < 2**32:
+        raise OSError(errno.ENOSYS, "no filter is known for this system")
+    instructions = _filter(*_REFUSED[machine])
+    program = _Program(len(instructions) // 8, instructions)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.socket(1, 1, 0) != -1:
+        raise OSError(errno.ENOSYS, "the filter does not hold")
+
+
+def _filter(architecture: int, refused: Sequence[int]) -> bytes:
+    """A program that looks at the architecture, then at the call's number, and ends in refuse or allow."""
+
+    def instruction(code: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:
+        return struct.pack("=HBBI", code, if_so, if_not, value)
+
+    n = len(refused)
+    tests = [instruction(_JUMP_IF_EQUAL, call, if_so=n - at) for at, call in enumerate(refused)]
+    return b"".join(
+        (
+            instruction(_LOAD, _AT_ARCHITECTURE),
+            instruction(_JUMP_IF_EQUAL, architecture, if_not=n + 3),
+            instruction(_LOAD, _AT_CALL),
+            instruction(_JUMP_IF_AT_LEAST, _X32_CALLS, if_so=n + 1),
+            *tests,
+            instruction(_RETURN, _ALLOW),
+            instruction(_RETURN, _REFUSE),
+        )
+    )
