@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from core import tiers
 from core.broker import make_celery
@@ -24,21 +25,32 @@ from service.body_limit import BodyLimit
 from service.deps import Service
 from service.metrics import UpkeepMetrics
 from service.rates import RateHeaders, Rates
+from service.request_ids import RequestIds
 from service.routes import batches, documents, health, jobs, metrics, search, transcriptions, usage, workers
+from service.safe_headers import SafeHeaders
 
 _DATABASE_CONNECTIONS = 30
+
+
+class Api(FastAPI):
+    """FastAPI, with what every answer carries, also one that no middleware sees: Starlette's to an unexpected error."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Called by Starlette with the first request."""
+        return RequestIds(SafeHeaders(super().build_middleware_stack(), documentation=self.docs_url))
 
 
 def create_app(own: Settings | None = None) -> FastAPI:
     """The API on the given settings, or on those of the environment."""
     own = own or settings()
     configure_logging(own.log_level)
-    app = FastAPI(
+    app = Api(
         title="Scribelane",
         version=version("scribelane"),
         summary="Recordings and PDFs in, text that can be read and searched out, on your own GPUs.",
         description="Submit a job, poll its `status_url`, fetch its transcript or passages, search over all of them.",
         lifespan=_lifespan,
+        redoc_url=None,
     )
     app.state.service = _open(own)
     app.add_middleware(BodyLimit, streamed_paths=("/v1/transcriptions", "/v1/documents", "/v1/batches"))

@@ -22,8 +22,9 @@ _MAX_NAME = 200
 _TOO_MANY = "Send one file a request; POST /v1/batches takes many."
 _MAX_SHOWN_NAME = 50
 _ESCAPED = {"%22": '"', "%0D": "\r", "%0A": "\n"}  # by WHATWG's encoding of forms, which leaves % itself as it is
-# Control characters, halves of surrogate pairs, and the marks that turn the direction of what follows.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters, halves of surrogate pairs, what takes no room or ends a line, and the marks that turn the
+# direction of what follows. The joiners U+200C and U+200D stay: letters of many scripts are made with them.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 @dataclass(slots=True)

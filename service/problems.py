@@ -128,6 +128,8 @@ def explain(found: Sequence[Any]) -> str:
 
 def _http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:  # FastAPI's, for a body that cannot be decoded; what else is no JSON it calls a 422
+        return problem(422, "invalid_request", "The body is not JSON.")
     codes = {404: "not_found", 405: "method_not_allowed", 413: "upload_too_large", 415: "unsupported_media_type"}
     return problem(error.status_code, codes.get(error.status_code, "invalid_request"), str(error.detail), error.headers)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -27,6 +27,7 @@ from service.schemas import JobList, JobOut, PassageList, TranscriptOut
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _NOT_FOUND = responses(errors.NotFound, errors.InvalidRequest)
+_AS_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 _RETRY_ERRORS = {**_NOT_FOUND, **responses(errors.Conflict, errors.QuotaExceeded)}
 
 
@@ -97,7 +98,7 @@ def delete_job(service: ServiceDep, account: AccountDep, job_id: UUID) -> None:
     service.bell.ring()
 
 
-@router.get("/{job_id}/transcript", response_model=TranscriptOut, responses=_NOT_FOUND)
+@router.get("/{job_id}/transcript", response_model=TranscriptOut, responses={**_NOT_FOUND, **_AS_TEXT})
 def get_transcript(
     service: ServiceDep,
     account: AccountDep,

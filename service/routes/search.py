@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1", tags=["search"])
 @router.post(
     "/search",
     response_model_exclude_unset=True,
-    responses=responses(errors.InvalidRequest, errors.SearchUnavailable),
+    responses=responses(errors.UnsupportedMedia, errors.InvalidRequest, errors.SearchUnavailable),
 )
 def search(service: ServiceDep, account: AccountDep, wanted: SearchIn) -> SearchOut:
     """The passages nearest in meaning to the query, each with its page or its seconds."""
