@@ -11,7 +11,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test faults check lint types imports format up bench constraints check-image
+.PHONY: help install demo test faults check lint types imports audit format up bench constraints check-image
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ test: install ## Run the whole test suite (ARGS="-k lease" passes options to pyt
 faults: install ## Strike a whole deployment with every fault at every moment (long; ARGS="-k Valkey" chooses)
 	$(BIN)/python -m pytest tests/faults -m "long or not long" $(ARGS)
 
-check: lint types imports ## Style, types and the direction of imports
+check: lint types imports audit ## Style, types, the direction of imports, known vulnerabilities
 
 lint: install
 	$(BIN)/ruff check .
@@ -53,6 +53,15 @@ types: install
 
 imports: install
 	$(BIN)/lint-imports
+
+# A finding fails. Who cannot be asked, for want of a network or of an answer within a minute, does not: the next check
+# with one will. pip-audit ends with 1 in both cases, so what it says decides.
+audit: install
+	@said=$$(timeout 60 $(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --timeout 10 \
+		--progress-spinner off 2>&1) || failed=1; \
+	case "$$said" in *"Found "*" known vulnerabilit"*) echo "$$said"; exit 1 ;; esac; \
+	if [ -n "$$failed" ]; then echo "audit: left out, the database of vulnerabilities gave no answer"; \
+	else echo "audit: no known vulnerability; not known there: $$(echo "$$said" | grep -c 'not be audited') packages"; fi
 
 format: install ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix-only .

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.routing import Route
 
 from core.job import JobKind
 from core.store import accounts
 from core.store.accounts import Account
 from core.store.session import Database
-from service import routes
-from tests.integration import work
+from service.query_vector import QueryVector
+from service.routes import search
+from tests.integration import routed, work
+from tests.integration.routed import OPEN, PROTECTED, ROUTES, parameters
 
-OPEN = {"/healthz", "/readyz", "/metrics"}
-
-
-def routes_of_the_api() -> Iterator[tuple[str, str]]:
-    """Every method and path, read from the route modules, so that a new one is never forgotten."""
-    for module in pkgutil.iter_modules(routes.__path__):
-        for route in importlib.import_module(f"{routes.__name__}.{module.name}").router.routes:
-            assert isinstance(route, APIRoute)
-            yield from ((method, route.path) for method in sorted(route.methods or ()))
+NAMING = [(method, path) for method, path in PROTECTED if parameters(path)]
 
 
-ROUTES = sorted(routes_of_the_api())
-PROTECTED = [(method, path) for method, path in ROUTES if path not in OPEN]
-OF_A_JOB = [(method, path) for method, path in ROUTES if "{job_id}" in path]
-
-
-def counts(database: Database) -> list[int]:
-    tables = ("jobs", "chunks", "segments", "passages", "vectors")
+def rows(database: Database) -> list[int]:
+    tables = ("jobs", "batches", "chunks", "segments", "passages", "vectors")
     return [work.execute(database, f"SELECT count(*) FROM {table}")[0][0] for table in tables]
+
+
+def states(database: Database) -> list[str]:
+    return [row.status for row in work.execute(database, "SELECT status FROM jobs ORDER BY id")]
 
 
 @pytest.fixture
@@ -47,20 +38,29 @@ def mallorys_key(database: Database) -> str:
         return accounts.issue_key(connection, mallory.id)
 
 
-def test_every_route_of_the_documentation_is_tested_here(api: TestClient) -> None:
+@pytest.fixture
+def adas(api: TestClient, database: Database, account: Account) -> dict[str, str]:
+    return routed.belongings(api, database, account)
+
+
+def test_every_route_of_the_application_is_tested_here(api: TestClient, adas: dict[str, str]) -> None:
+    app = api.app
+    assert isinstance(app, FastAPI)
     documented = {
         (method.upper(), path)
         for path, methods in api.get("/openapi.json").json()["paths"].items()
         for method in methods
     }
+    beside_the_routers = {route.path for route in app.routes if isinstance(route, Route)}
 
     assert documented == set(ROUTES)
-    assert len(OF_A_JOB) >= 5
+    assert beside_the_routers == {app.docs_url, app.openapi_url, app.swagger_ui_oauth2_redirect_url}
+    assert {name for _, path in ROUTES for name in parameters(path)} == set(adas)
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_no_key_and_a_wrong_key_are_a_401(api: TestClient, method: str, path: str) -> None:
-    path = path.format(job_id=uuid.uuid4(), batch_id=uuid.uuid4())
+    path = path.format_map(dict.fromkeys(parameters(path), uuid.uuid4()))
     del api.headers["Authorization"]
     for headers in ({}, {"Authorization": "Bearer sl_wrong"}, {"Authorization": "Basic sl_wrong"}):
         answer = api.request(method, path, headers=headers)
@@ -82,36 +82,61 @@ def test_an_upload_without_a_key_is_not_stored(api: TestClient, tmp_path: Path) 
     assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize(("method", "path"), OF_A_JOB)
-def test_the_job_of_another_account_is_not_there_on_any_route(
-    api: TestClient, database: Database, account: Account, mallorys_key: str, method: str, path: str
+@pytest.mark.parametrize(("method", "path"), NAMING)
+def test_what_is_anothers_is_not_there_on_any_route_and_stays_as_it_is(
+    api: TestClient, database: Database, adas: dict[str, str], mallorys_key: str, method: str, path: str
 ) -> None:
-    job_id = work.submit(database, account)
-    work.prepare(database, job_id, 1)
-    work.complete(database, work.claim_one(database, job_id))
-    before = (counts(database), work.job(database, job_id))
+    before = (rows(database), states(database))
 
-    answer = api.request(method, path.format(job_id=job_id), headers={"Authorization": f"Bearer {mallorys_key}"})
+    answer = api.request(method, path.format_map(adas), headers={"Authorization": f"Bearer {mallorys_key}"})
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    assert (counts(database), work.job(database, job_id).status) == (before[0], before[1].status)
+    assert (rows(database), states(database)) == before
 
 
-@pytest.mark.parametrize(("method", "path"), OF_A_JOB)
-def test_a_job_that_never_was_is_not_told_from_one_of_another(
-    api: TestClient, database: Database, account: Account, mallorys_key: str, method: str, path: str
+@pytest.mark.parametrize(("method", "path"), NAMING)
+def test_what_is_anothers_is_not_told_from_what_never_was(
+    api: TestClient, adas: dict[str, str], mallorys_key: str, method: str, path: str
 ) -> None:
-    job_id, never = work.submit(database, account), uuid.uuid4()
     headers = {"Authorization": f"Bearer {mallorys_key}"}
+    never = dict.fromkeys(adas, str(uuid.uuid4()))
 
-    answers = [api.request(method, path.format(job_id=each), headers=headers) for each in (job_id, never)]
+    theirs, nobodys = (
+        api.request(method, path.format_map(ids), headers=headers).text.replace(ids[name], "")
+        for ids in (adas, never)
+        for name in parameters(path)
+    )
 
-    assert answers[0].text.replace(str(job_id), "") == answers[1].text.replace(str(never), "")
+    assert theirs == nobodys
 
 
-@pytest.mark.parametrize(("method", "path"), OF_A_JOB)
-def test_a_job_id_that_is_none_is_refused(api: TestClient, method: str, path: str) -> None:
-    assert api.request(method, path.format(job_id="1 OR 1=1")).status_code == 422
+@pytest.mark.parametrize(("method", "path"), NAMING)
+def test_an_id_that_is_none_is_refused(api: TestClient, method: str, path: str) -> None:
+    assert api.request(method, path.format_map(dict.fromkeys(parameters(path), "1 OR 1=1"))).status_code == 422
+
+
+@pytest.mark.parametrize(("method", "path"), [route for route in PROTECTED if route not in NAMING])
+def test_no_call_tells_anything_of_another(
+    api: TestClient, adas: dict[str, str], mallorys_key: str, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    monkeypatch.setattr(search, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
+    body = {"query": "words", "job_ids": [adas["job_id"]]} if path == "/v1/search" else None
+
+    answer = api.request(method, path, json=body, headers={"Authorization": f"Bearer {mallorys_key}"})
+
+    assert not [secret for secret in (*adas.values(), "Page 0", "ada", "talk.wav") if secret in answer.text]
+
+
+def test_a_search_over_the_jobs_of_another_finds_what_is_there_for_its_owner_alone(
+    api: TestClient, adas: dict[str, str], mallorys_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
+    body = {"query": "words", "job_ids": [adas["job_id"]]}
+
+    own = api.post("/v1/search", json=body).json()["hits"]
+    mallorys = api.post("/v1/search", json=body, headers={"Authorization": f"Bearer {mallorys_key}"}).json()["hits"]
+
+    assert ([hit["job_id"] for hit in own], mallorys) == ([adas["job_id"]], [])
 
 
 def test_a_list_shows_ones_own_jobs_alone(
