@@ -44,12 +44,17 @@ def inflating_pdf() -> bytes:
     return pdf(_CATALOG, _PAGES, _PAGE, _stream(twice, b"/Filter[/FlateDecode/FlateDecode]"))
 
 
-def wordy_pdf() -> bytes:
+def wordy_pdf(n_bytes: int = 64 * _MIB) -> bytes:
     """A page of a few words, and one of 0.3 MB with ten million, which takes seconds, and hundreds of megabytes."""
     pages = b"<</Type/Pages/Kids[5 0 R 3 0 R]/Count 2>>"
     first = _PAGE.replace(b"4 0 R", b"6 0 R")
-    words = _stream(_deflated(_WORDS, 64 * _MIB), b"/Filter/FlateDecode")
+    words = _stream(_deflated(_WORDS, n_bytes), b"/Filter/FlateDecode")
     return pdf(_CATALOG, pages, _PAGE, words, first, _stream(_WORDS))
+
+
+def long_winded_pdf() -> bytes:
+    """A page with one word of two million letters."""
+    return pdf(_CATALOG, _PAGES, _PAGE, _stream(b"BT (" + b"a" * 2 * _MIB + b") Tj ET"))
 
 
 def multiplying_pdf() -> bytes:

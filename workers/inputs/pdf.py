@@ -26,7 +26,8 @@ HEADER_WITHIN_BYTES = 1024
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL text takes neither NUL nor half of a surrogate pair
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-_LINE_END_HYPHEN = re.compile(r"([^\W\d_]+)([-\u2010\u00ad])[^\S\n]*\n[^\S\n]*([^\W\d_]+)")
+# From a word's first letter on alone: else a word of a million letters would be looked through a million times.
+_LINE_END_HYPHEN = re.compile(r"(?<![^\W\d_])([^\W\d_]+)([-\u2010\u00ad])[^\S\n]*\n[^\S\n]*([^\W\d_]+)")
 _LONE_NUMBER = re.compile(r"[-–\s]*(\d{1,5})[-–\s]*", re.ASCII)
 _SOFT_HYPHEN = "\u00ad"  # printed only where a line breaks, so it is never part of the word
 

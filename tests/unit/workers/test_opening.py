@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,13 @@ RECORDING = ROOT / "examples" / "tides.ogg"
 DOCUMENT = ROOT / "examples" / "tides.pdf"
 MIB = 1024 * 1024
 LIMITS = OpenLimits(memory_bytes=1024 * MIB, total_s=60, step_s=60)
+
+OPEN_AND_WAIT = """
+import pathlib, sys
+from workers.inputs.opening import OpenLimits, read_pages
+limits = OpenLimits(2**30, 60, 60)
+read_pages(pathlib.Path(sys.argv[1]), max_pages=9, limits=limits, on_page=lambda: print("begun", flush=True))
+"""
 
 
 def nothing() -> None:
@@ -128,6 +137,14 @@ def test_who_wants_more_memory_than_there_is_is_unreadable(tmp_path: Path) -> No
         read(written(tmp_path, nasty.wordy_pdf()), OpenLimits(160 * MIB, 60, 60))
 
 
+def test_who_writes_more_than_there_is_room_for_is_unreadable(tmp_path: Path) -> None:
+    path = written(tmp_path, nasty.long_winded_pdf())
+    with pytest.raises(PdfUnreadable, match="space"):
+        opening.read_pages(path, max_pages=1, limits=LIMITS, on_page=nothing)
+
+    assert (tmp_path / "pages").stat().st_size < 2 * MIB
+
+
 @pytest.mark.parametrize("limits", [OpenLimits(1024 * MIB, 1, 60), OpenLimits(1024 * MIB, 60, 1)])
 def test_who_takes_too_long_in_all_or_for_a_step_is_stopped(tmp_path: Path, limits: OpenLimits) -> None:
     path = written(tmp_path, nasty.wordy_pdf())
@@ -168,6 +185,29 @@ def test_a_decoder_that_crashes_is_the_fault_of_its_input(tmp_path: Path, crash:
 def test_whoever_is_killed_from_outside_may_be_tried_again(tmp_path: Path) -> None:
     with pytest.raises(Internal):
         broken_by(signal.SIGKILL, tmp_path)
+
+
+def test_a_worker_that_is_asked_to_stop_finishes_what_it_opens(tmp_path: Path) -> None:
+    path = written(tmp_path, nasty.wordy_pdf(MIB))
+
+    def ask() -> None:
+        for one in children():
+            one.terminate()
+            one.send_signal(signal.SIGINT)
+
+    assert read(path, on_page=ask).n_pages == 2
+
+
+def test_the_opening_dies_with_its_worker(tmp_path: Path) -> None:
+    path = written(tmp_path, nasty.wordy_pdf())
+    worker = psutil.Popen([sys.executable, "-c", OPEN_AND_WAIT, str(path)], stdout=subprocess.PIPE)
+    worker.stdout.readline()
+    begun = worker.children()
+    worker.kill()
+    worker.wait()
+
+    assert len(begun) == 1
+    assert psutil.wait_procs(begun, timeout=10)[1] == []
 
 
 def test_the_opening_knows_no_secret_of_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
