@@ -63,12 +63,11 @@ from workers.upkeep import Upkeep
 log = structlog.get_logger(__name__)
 
 
-_DATABASE_AWAY = (OperationalError, InterfaceError)
 _PATIENCE_S = 300.0
 
 # Inference is worth more than a reconnect: a result waits this long for a database that is away.
 _patiently = retry(
-    retry=retry_if_exception_type(_DATABASE_AWAY),
+    retry=retry_if_exception_type((OperationalError, InterfaceError)),
     wait=wait_exponential_jitter(multiplier=0.2, max=5),
     stop=stop_after_delay(_PATIENCE_S),
     reraise=True,
@@ -110,8 +109,6 @@ class Runtime:
             except LeaseLost:
                 log.info("the chunk was taken away; its result is dropped")
                 self._forget_blobs_of_deleted_job(claim)
-            except _DATABASE_AWAY as error:
-                log.error("the database is away; the lease is left to run out", error=str(error).split("\n")[0])
             except JobError as error:
                 self._fail(claim, error)
                 if remedy_of(error).new_process:
@@ -127,7 +124,7 @@ class Runtime:
                 compute_s = time.monotonic() - started
                 self._complete(claim, result, compute_s)
                 self._keep_speed(claim, result)
-        except (JobError, LeaseLost, *_DATABASE_AWAY):
+        except (JobError, LeaseLost):
             raise
         except (OutOfDeviceMemory, MemoryError) as error:
             log.exception("out of memory")
