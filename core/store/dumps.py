@@ -28,7 +28,11 @@ from core.store.tables import jobs
 
 _PROGRAMS = ("pg_dump", "pg_restore", "psql")
 
-_TABLES = sa.text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'")
+# Without those that a migration fills: an empty database has them too.
+_TABLES = sa.text("""
+SELECT tablename FROM pg_tables
+WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'installation')
+""")
 
 _OTHERS = sa.text("""
 SELECT count(*) FROM pg_stat_activity

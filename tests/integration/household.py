@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from core.store.blobs import Blobs
 from core.store.session import Database
 from tests.integration import work
@@ -11,8 +14,10 @@ from workers.upkeep import Chore, Slice, Swept
 AGES = Ages(worker_silence_s=15, idle_s=0, orphan_s=3600, ledger_keep_months=24)
 
 
-def all_chores(database: Database, blobs: Blobs, ages: Ages = AGES) -> tuple[Chore, ...]:
-    return chores(Household(database, blobs, work.TIERS), Periods(60, 600, 3600), ages)
+def all_chores(
+    database: Database, blobs: Blobs, ages: Ages = AGES, back_up: Callable[[], Path | None] | None = None
+) -> tuple[Chore, ...]:
+    return chores(Household(database, blobs, work.TIERS, back_up), Periods(60, 600, 3600), ages)
 
 
 def chore(database: Database, blobs: Blobs, name: str, ages: Ages = AGES) -> Chore:

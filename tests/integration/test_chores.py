@@ -17,7 +17,6 @@ from core.store.blobs import Blobs, chunk_key, input_key
 from core.store.session import Database
 from core.store.speeds import Measured
 from tests.integration import household, quota, work
-from workers.chores import Household, Periods, chores
 from workers.upkeep import Slice, Swept
 
 TWO_YEARS = 25
@@ -84,8 +83,7 @@ def test_two_who_do_a_chore_at_once_do_no_harm(database: Database, blobs: Blobs)
 def test_the_backup_of_a_day_is_made_once(database: Database, database_url: str, blobs: Blobs, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     back_up = partial(nightly, database_url, blobs, folder, keep=7)
-    its = Household(database, blobs, work.TIERS, back_up)
-    (chore,) = [one for one in chores(its, Periods(60, 600, 3600), household.AGES) if one.name == "backup"]
+    (chore,) = [one for one in household.all_chores(database, blobs, back_up=back_up) if one.name == "backup"]
 
     assert [chore.work(Slice()).items, chore.work(Slice()).items] == [1, 0]
     assert len([path for path in folder.iterdir() if path.name.startswith("scribelane-")]) == 1
