@@ -31,6 +31,13 @@ TEXTS = (NAME, WORDS, SHELF, MEDIA.decode())
 
 
 @pytest.fixture
+def account(database: Database) -> Account:
+    """Of a name that stands in no id: three letters may be digits of one."""
+    with database.transaction() as connection:
+        return accounts.create(connection, "an-unmistakable-owner", Tier.PRO)
+
+
+@pytest.fixture
 def blobs(tmp_path: Path) -> Blobs:
     return Blobs((tmp_path / "blobs").as_uri())
 
