@@ -25,7 +25,7 @@ from celery.signals import (
 from core.broker import TimeLimits, make_celery
 from core.logs import configure_logging
 from core.settings import settings
-from workers import beat, drain
+from workers import beat, drain, settling
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,7 @@ _EXIT_CANNOT_START = 70  # EX_SOFTWARE of sysexits.h
 _PAUSE_S = 5.0  # its parent starts it again at once
 _settings = settings()
 
+settling.install()
 app = make_celery(
     _settings.broker_url,
     TimeLimits(_settings.soft_time_limit_s, _settings.time_limit_s),
