@@ -7,6 +7,7 @@ Only the composition roots read it (`service.app`, `service.cli`, `workers.runti
 from __future__ import annotations
 
 import os
+import socket
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self
@@ -76,6 +77,11 @@ class Settings(BaseSettings):
     device: str = Field("cpu", description="`cpu` or `cuda:N`")
     threads: int = Field(0, ge=0, description="inference threads on the CPU; 0: all cores")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+
+    @property
+    def worker_name(self) -> str:
+        """What the ids of this worker's processes begin with."""
+        return self.worker_id or socket.gethostname()
 
     @field_validator("blob_url")
     @classmethod

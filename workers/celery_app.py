@@ -69,7 +69,7 @@ def _child_starts(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def _told_to_stop(**_: Any) -> None:
-    drain.begin(_settings.database_url, _settings.worker_id, _settings.drain_s)
+    drain.begin(_settings.database_url, _settings.worker_name, _settings.drain_s)
 
 
 @worker_process_shutdown.connect

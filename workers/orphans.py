@@ -35,15 +35,17 @@ def erase_orphans(database: Database, blobs: Blobs, run: Slice, *, older_than_s:
         if probe.written_at < before:
             blobs.erase(probe.prefix)
     items, passed_over = 0, None
-    holdings = blobs.holdings(JOBS, run.resume or "")
+    at = run.resume or ""
+    holdings = blobs.holdings(JOBS, at)
     while found := list(islice(holdings, _AT_ONCE)):
         old = {job_id: one.prefix for one in found if one.written_at < before and (job_id := _job_id(one.name))}
         with database.transaction() as connection:
             ownerless = retention.ownerless(connection, old)
         swept = each(ownerless, partial(_erase, blobs, old), run)
         items, passed_over = items + swept.items, swept.passed_over or passed_over
-        if run.over:
-            return Swept(items, passed_over, resume=found[-1].name)
+        if run.over:  # perhaps in the middle of these: looked at again as long as any of them go
+            return Swept(items, passed_over, resume=at if swept.items else found[-1].name)
+        at = found[-1].name
     return Swept(items, passed_over)
 
 

@@ -53,7 +53,7 @@ from workers import rescue, scratch
 from workers.chores import Ages, Household, Periods, chores
 from workers.engines import Loader, Weights
 from workers.inputs.opening import OpenLimits
-from workers.lease import Heartbeat, Pace
+from workers.lease import Heartbeat, Lease, Pace
 from workers.scratch import Scratch
 from workers.stages import STAGES
 from workers.stages.context import Context, InputLimits
@@ -110,9 +110,11 @@ class Runtime:
                 log.info("the chunk was taken away; its result is dropped")
                 self._forget_blobs_of_deleted_job(claim)
             except JobError as error:
-                self._fail(claim, error)
-                if remedy_of(error).new_process:
-                    raise ProcessSpent(error.code) from error
+                try:
+                    self._fail(claim, error)
+                finally:
+                    if remedy_of(error).new_process:
+                        raise ProcessSpent(error.code) from error
             finally:
                 self.bell.ring()
 
@@ -120,7 +122,7 @@ class Runtime:
         started = time.monotonic()
         try:
             with self.heartbeat.keep(claim) as lease:
-                result = STAGES[claim.stage](self.context, claim, lease)
+                result = self._result(claim, lease)
                 compute_s = time.monotonic() - started
                 self._complete(claim, result, compute_s)
                 self._keep_speed(claim, result)
@@ -135,12 +137,16 @@ class Runtime:
         except (WeightsMissing, WeightsMismatch) as error:
             log.exception("no weights")
             raise ModelUnavailable() from error
-        except SoftTimeLimitExceeded as error:
-            raise ChunkTimeout() from error
-        except Exception as error:
+        except Exception as error:  # also the time limit, if the database kept a result waiting for so long
             log.exception("a stage failed")
             raise Internal() from error
         log.info("done", seconds=round(compute_s, 2))
+
+    def _result(self, claim: Claim, lease: Lease) -> Result:
+        try:
+            return STAGES[claim.stage](self.context, claim, lease)
+        except SoftTimeLimitExceeded as error:
+            raise ChunkTimeout() from error
 
     @_patiently
     def _complete(self, claim: Claim, result: Result, compute_s: float) -> None:
@@ -264,7 +270,7 @@ def _identity(own: Settings) -> WorkerRecord:
     # A child that replaces a dead one gets its slot, and so its id: it knows what the dead one held.
     slot = getattr(current_process(), "index", 0)
     return WorkerRecord(
-        id=f"{own.worker_id or socket.gethostname()}/{slot}",
+        id=f"{own.worker_name}/{slot}",
         host=socket.gethostname(),
         pid=os.getpid(),
         device=own.device,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
+
+import structlog
 
 from core.broker import EMBED_QUERY
 from core.job import Stage
+from models.errors import DeviceFailed, OutOfDeviceMemory
 from workers import beat, rescue, runtime
 from workers.celery_app import app
 from workers.stages.embed import embed_query
+
+log = structlog.get_logger(__name__)
 
 _EXIT_SPENT = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -19,8 +24,15 @@ def _work(chunk_id: str) -> None:
     try:
         runtime.current().work(UUID(chunk_id))
     except runtime.ProcessSpent:
+        _end_process()
+
+
+def _end_process() -> NoReturn:
+    """The parent starts another."""
+    try:
         runtime.stop()
-        os._exit(_EXIT_SPENT)  # without a word to CUDA, which may hang by now; the parent starts another
+    finally:
+        os._exit(_EXIT_SPENT)  # without a word to CUDA, which may hang by now
 
 
 for _stage in Stage:
@@ -30,7 +42,11 @@ for _stage in Stage:
 @app.task(name=EMBED_QUERY, ignore_result=False, soft_time_limit=20, time_limit=30)
 def _embed_query(text: str) -> dict[str, Any]:
     """The vector of a search query, the only task with a result: somebody waits for it."""
-    return embed_query(runtime.current().context, text)
+    try:
+        return embed_query(runtime.current().context, text)
+    except (DeviceFailed, OutOfDeviceMemory, MemoryError):
+        log.exception("this process cannot embed any more")
+        _end_process()
 
 
 @app.task(name=beat.DISPATCH)

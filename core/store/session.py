@@ -78,13 +78,15 @@ class Database:
         """
         with self._engine.connect() as opened:
             connection = opened.execution_options(isolation_level="AUTOCOMMIT")
-            connection.execute(_NOTICE_A_LOST_MACHINE)
-            alone = bool(connection.scalar(_LOCK, {"name": name}))
+            with deadlines.within(_psycopg_of(connection), _PING_S):
+                connection.execute(_NOTICE_A_LOST_MACHINE)
+                alone = bool(connection.scalar(_LOCK, {"name": name}))
             try:
                 yield alone
             finally:
-                if alone:
-                    connection.execute(_UNLOCK, {"name": name})
+                if alone:  # the connection was quiet all the while, and may be dead by now
+                    with deadlines.within(_psycopg_of(connection), _PING_S):
+                        connection.execute(_UNLOCK, {"name": name})
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -54,6 +54,7 @@ SELECT now() AS started_at, (SELECT resume FROM upkeep WHERE chore = :chore) AS 
 WHERE NOT EXISTS (
     SELECT FROM upkeep
     WHERE chore = :chore AND started_at > now() - make_interval(secs => 0.9 * :period_s)
+      AND started_at <= now()  -- a clock that was ahead, and was set back, would stop it until then
       AND (resume IS NULL OR error IS NOT NULL)
 )
 """)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from service.client import Client
 from tests.faults.deployment import Deployment, deployment
-
-RECORDING = Path(__file__).parents[2] / "examples" / "tides.ogg"
+from tests.faults.striking import submit
 
 
 @dataclass(frozen=True)
@@ -21,11 +18,6 @@ class Undisturbed:
 
     whole: Deployment
     job_id: UUID
-
-
-def submit(client: Client) -> UUID:
-    """The sample recording, for the fake engine."""
-    return UUID(client.transcribe(RECORDING, {"model": "fake"}).id)
 
 
 @pytest.fixture(scope="session")

@@ -115,7 +115,8 @@ def _run_out_of_memory(whole: Deployment, _: Caught) -> Undo:
     (child,) = whole.children(INFERENCE)
     taken = int(Path(f"/proc/{child}/statm").read_text().split()[0]) * resource.getpagesize()
     resource.prlimit(child, resource.RLIMIT_AS, (taken, taken))
-    return _nothing
+    # It fails at the first chunk for which its memory does not do, and must not be there for another.
+    return lambda: until(lambda: child not in whole.children(INFERENCE), within_s=120)
 
 
 def _second_beat(whole: Deployment, caught: Caught) -> Undo:

@@ -17,10 +17,11 @@ from core.lanes import INFERENCE_QUEUES
 from service import processes
 from service.processes import Command
 from tests.faults.books import faults_in_the_books, orphans
-from tests.faults.conftest import Undisturbed, submit
+from tests.faults.conftest import Undisturbed
 from tests.faults.deployment import INFERENCE, SECOND
-from tests.faults.faults import FAULTS, Fault, accepts_work, charged
+from tests.faults.faults import FAULTS, Fault, charged
 from tests.faults.moments import Moment, account_locked, caught
+from tests.faults.striking import ended, strike, submit
 from tests.waiting import until
 
 CASES = [
@@ -30,18 +31,15 @@ CASES = [
 ]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("fault", "moment"), CASES)
 def test_nothing_is_lost_and_nothing_doubled_when(undisturbed: Undisturbed, fault: Fault, moment: Moment) -> None:
     whole = undisturbed.whole
     with whole.client() as client:
-        with caught(whole, moment, fault.stage, fault.worker, lambda: submit(client)) as held:
-            undo = fault.strike(whole, held)
-        undo()
-        until(lambda: accepts_work(whole), within_s=60)
-        job_ids = [held.job_id, submit(client)]
-        ended = [client.wait(str(job_id)) for job_id in job_ids]
-    assert [job.status for job in ended] == ["completed"] * 2, [job.error for job in ended]
-    _check_books(undisturbed, job_ids)
+        struck = strike(whole, client, fault, moment)
+        jobs = ended(client, struck.job_ids)
+    assert [job.status for job in jobs] == ["completed"] * 2, [job.error for job in jobs]
+    _check_books(undisturbed, struck.job_ids)
 
 
 def _check_books(undisturbed: Undisturbed, job_ids: list[UUID]) -> None:
@@ -79,8 +77,8 @@ def test_workers_that_are_restarted_in_turn_under_load_charge_nothing(undisturbe
             whole.stop(name)
             whole.start_again(name)
             whole.await_workers(name)
-        ended = [client.wait(str(job_id)) for job_id in job_ids]
-    assert {job.status for job in ended} == {"completed"}
+        jobs = ended(client, job_ids)
+    assert {job.status for job in jobs} == {"completed"}
     with whole.database() as database, database.transaction() as connection:
         failed_once = "SELECT id FROM chunks WHERE failures > 0 AND job_id = ANY(%s)"
         assert connection.exec_driver_sql(failed_once, (job_ids,)).all() == []

@@ -65,3 +65,13 @@ def test_a_connection_that_went_dead_in_the_pool_is_replaced(
     monkeypatch.setattr(session, "_RESTED_S", 0.0)
     with behind.transaction() as connection:
         assert connection.scalar(sa.text("SELECT 1")) == 1
+
+
+def test_a_guard_whose_connection_went_dead_is_let_go_of_with_an_error(behind: Database, proxy: Proxy) -> None:
+    def guarded() -> None:
+        with behind.alone("sweeping") as alone:
+            assert alone
+            assert proxy.go_dead() == 1
+
+    with pytest.raises(OperationalError):
+        guarded()

@@ -147,6 +147,31 @@ def test_a_run_ends_when_its_time_is_up_and_the_next_goes_on(
     assert held(folder) == set(ids[:2])  # the next run begins at the first again
 
 
+class _ForOne(Slice):
+    """A run whose time is up once it has erased one."""
+
+    looks = 0
+
+    @property
+    def over(self) -> bool:
+        self.looks += 1
+        return self.looks > 1
+
+
+def test_a_run_that_ends_among_orphans_leaves_none_of_them_to_a_later_sweep(
+    database: Database, blobs: Blobs, folder: Path
+) -> None:
+    for _ in range(4):
+        upload(blobs)
+    let_pass(folder)
+
+    first = sweep(database, blobs, _ForOne())
+    assert first.items == 1
+    assert first.resume is not None  # so it goes on at the next tick
+    assert sweep(database, blobs, Slice(first.resume)) == Swept(3)
+    assert held(folder) == set()
+
+
 class _Stubborn(Blobs):
     """A store in which one prefix cannot be erased."""
 

@@ -75,6 +75,15 @@ def test_a_chore_is_run_once_a_period_however_often_it_is_rung(database: Databas
     assert records(database)["count"].items_total == 2
 
 
+def test_a_clock_that_was_ahead_and_was_set_back_stops_no_chore(database: Database) -> None:
+    chore, runs = counting()
+    run(database, chore)
+    let_pass(database, -365 * 86400)
+
+    assert run(database, chore)
+    assert len(runs) == 2
+
+
 def test_of_many_who_are_rung_at_once_one_runs(database: Database) -> None:
     chore, runs = counting()
 

@@ -20,21 +20,40 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_OPEN_FILES = 64
+_LAST_S = 5
+"""From SIGXCPU, which tells what it was, to SIGKILL, which does not."""
 
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _SECCOMP_MODE_FILTER = 2
-_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
-_LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # classic BPF, as <linux/bpf_common.h>
-_AT_CALL, _AT_ARCHITECTURE = 0, 4  # in `struct seccomp_data`
+_ALLOW, _REFUSE, _UNKNOWN = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+# Classic BPF, as <linux/bpf_common.h>.
+_LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _JUMP_IF_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_AT_CALL, _AT_ARCHITECTURE, _AT_FIRST_ARGUMENT = 0, 4, 16  # in `struct seccomp_data`, little-endian
 _X32_CALLS = 0x40000000  # the second way to call the kernel of x86-64; aarch64 has no number so high
 
-# By machine: its AUDIT_ARCH_*, and the numbers of the calls that are refused. Sockets, with io_uring as the way around
-# the filter; other programs; and the two calls that reach into another process of the same user.
-_REFUSED = {
-    #                        socket execve execveat ptrace io_uring_setup pidfd_getfd
-    "x86_64": (0xC000003E, (41, 59, 322, 101, 425, 438)),
-    "aarch64": (0xC00000B7, (198, 221, 281, 117, 425, 438)),
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """Its AUDIT_ARCH_*, and the numbers of its calls, as <asm/unistd.h>.
+
+    Refused are sockets, with io_uring as the way around the filter; other programs and processes; and what reaches into
+    another process of the same user or ends it. `clone` makes threads, which decoders need, and nothing else.
+    """
+
+    architecture: int
+    refused: tuple[int, ...]
+    clone: int
+
+
+# socket execve execveat (fork vfork) ptrace process_vm_readv process_vm_writev io_uring_setup pidfd_getfd, and then
+# kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal
+_MACHINES = {
+    "x86_64": _Machine(
+        0xC000003E, (41, 59, 322, 57, 58, 101, 310, 311, 425, 438, 62, 200, 234, 129, 297, 424), clone=56
+    ),
+    "aarch64": _Machine(0xC00000B7, (198, 221, 281, 117, 270, 271, 425, 438, 129, 130, 131, 138, 240, 424), clone=220),
 }
+_CLONE3, _CLONE_THREAD = 435, 0x00010000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +69,12 @@ def confine(bounds: Bounds) -> list[str]:
     """Bind this process for good, and tell it to end with its parent. Returns what the system does not offer."""
     steps: Sequence[tuple[str, Callable[[], None]]] = (
         ("memory", lambda: _limit(resource.RLIMIT_AS, bounds.memory_bytes)),
-        ("processor time", lambda: _limit(resource.RLIMIT_CPU, bounds.cpu_s)),
+        ("processor time", lambda: _limit(resource.RLIMIT_CPU, bounds.cpu_s, _LAST_S)),
         ("disk", lambda: _limit(resource.RLIMIT_FSIZE, bounds.file_bytes)),
         ("open files", lambda: _limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)),
         ("core dumps", lambda: _limit(resource.RLIMIT_CORE, 0)),
         ("end with the worker", lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)),
-        ("network", _close_network),
+        ("other processes and the network", _close_off),
     )
     with suppress(OSError):  # where memory runs out all the same, this process goes before any other
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -70,10 +89,11 @@ def _holds(step: Callable[[], None]) -> bool:
     return True
 
 
-def _limit(kind: int, most: int) -> None:
+def _limit(kind: int, most: int, margin: int = 0) -> None:
+    """At `most` the system refuses, or signals; a `margin` above it, where there is one, it kills."""
     hard = resource.getrlimit(kind)[1]
-    bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(kind, (bound, bound))
+    bound = most + margin if hard == resource.RLIM_INFINITY else min(most + margin, hard)
+    resource.setrlimit(kind, (min(most, bound), bound))
 
 
 def _prctl(option: int, *values: object) -> None:
@@ -88,12 +108,12 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def _close_network() -> None:
-    """Refuse the calls of `_REFUSED` with EPERM from now on, and see that it is so. Raises `OSError` if it is not."""
-    machine = os.uname().machine
-    if sys.platform != "linux" or machine not in _REFUSED or sys.maxsize < 2**32:
+def _close_off() -> None:
+    """Refuse the calls of `_Machine` from now on, and see that it is so. Raises `OSError` if it is not."""
+    machine = _MACHINES.get(os.uname().machine)
+    if sys.platform != "linux" or machine is None or sys.maxsize < 2**32:
         raise OSError(errno.ENOSYS, "no filter is known for this system")
-    instructions = _filter(*_REFUSED[machine])
+    instructions = _filter(machine)
     program = _Program(len(instructions) // 8, instructions)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program))
@@ -102,22 +122,30 @@ def _close_network() -> None:
         raise OSError(errno.ENOSYS, "the filter does not hold")
 
 
-def _filter(architecture: int, refused: Sequence[int]) -> bytes:
-    """A program that looks at the architecture, then at the call's number, and ends in refuse or allow."""
+def _filter(machine: _Machine) -> bytes:
+    """A program that looks at the architecture, then at the call's number, and ends in one of three answers.
+
+    `clone3` has its flags in memory, where a filter cannot look: it is unknown here, and C libraries use `clone` then.
+    """
 
     def instruction(code: int, value: int, if_so: int = 0, if_not: int = 0) -> bytes:
         return struct.pack("=HBBI", code, if_so, if_not, value)
 
-    n = len(refused)
-    tests = [instruction(_JUMP_IF_EQUAL, call, if_so=n - at) for at, call in enumerate(refused)]
+    n = len(machine.refused)
+    tests = [instruction(_JUMP_IF_EQUAL, call, if_so=n - at + 4) for at, call in enumerate(machine.refused)]
     return b"".join(
         (
             instruction(_LOAD, _AT_ARCHITECTURE),
-            instruction(_JUMP_IF_EQUAL, architecture, if_not=n + 3),
+            instruction(_JUMP_IF_EQUAL, machine.architecture, if_not=n + 7),
             instruction(_LOAD, _AT_CALL),
-            instruction(_JUMP_IF_AT_LEAST, _X32_CALLS, if_so=n + 1),
+            instruction(_JUMP_IF_AT_LEAST, _X32_CALLS, if_so=n + 5),
             *tests,
+            instruction(_JUMP_IF_EQUAL, _CLONE3, if_so=5),
+            instruction(_JUMP_IF_EQUAL, machine.clone, if_not=2),
+            instruction(_LOAD, _AT_FIRST_ARGUMENT),
+            instruction(_JUMP_IF_SET, _CLONE_THREAD, if_not=1),
             instruction(_RETURN, _ALLOW),
             instruction(_RETURN, _REFUSE),
+            instruction(_RETURN, _UNKNOWN),
         )
     )

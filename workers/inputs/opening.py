@@ -41,6 +41,7 @@ _AUDIO_BYTES_PER_S = 2 * 16_000
 _ROOM_BYTES = 1024 * 1024
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_MESSAGE = 500
+_LAST_S = 10.0
 _PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")  # no key and no password
 _CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
 _SAID = {
@@ -124,7 +125,7 @@ def _opened(request: _Request, limits: OpenLimits, on_progress: Callable[[], Non
             if "done" in said:
                 return said
             _attend(said, on_progress)
-        raise _end(request, process.wait())
+        raise _end(request, _awaited(process))
     finally:
         process.kill()
         process.wait()
@@ -149,6 +150,14 @@ def _heard(process: subprocess.Popen[bytes], limits: OpenLimits) -> Iterator[dic
             if len(rest) > _MAX_LINE_BYTES:
                 raise Internal
             yield from (json.loads(line) for line in lines)
+
+
+def _awaited(process: subprocess.Popen[bytes]) -> int:
+    """The status of a process that has closed its output. Raises `ChunkTimeout` for one that goes on without it."""
+    try:
+        return process.wait(_LAST_S)
+    except subprocess.TimeoutExpired as error:
+        raise ChunkTimeout("Opening the file took longer than this service allows.") from error
 
 
 def _attend(said: dict[str, Any], on_progress: Callable[[], None]) -> None:

@@ -1,0 +1,54 @@
+"""One strike: a job is held at a moment, the fault comes, and everything that was accepted is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from service.answers import JobStatus
+from service.client import Client
+from tests.faults.deployment import Deployment
+from tests.faults.faults import Fault, accepts_work
+from tests.faults.moments import Moment, caught
+from tests.waiting import until
+
+RECORDING = Path(__file__).parents[2] / "examples" / "tides.ogg"
+WITHIN_S = 180.0
+
+
+@dataclass(frozen=True)
+class Struck:
+    """The job that was struck and one that was submitted afterwards; `at`: when, by the database's clock."""
+
+    job_ids: list[UUID]
+    at: object
+
+
+def submit(client: Client) -> UUID:
+    """The sample recording, for the fake engine."""
+    return UUID(client.transcribe(RECORDING, {"model": "fake"}).id)
+
+
+def strike(whole: Deployment, client: Client, fault: Fault, moment: Moment) -> Struck:
+    """Returns as soon as the service accepts work again."""
+    with caught(whole, moment, fault.stage, fault.worker, lambda: submit(client)) as held:
+        undo = fault.strike(whole, held)
+    undo()
+    until(lambda: accepts_work(whole), within_s=WITHIN_S)
+    return Struck([held.job_id, submit(client)], held.at)
+
+
+def ended(client: Client, job_ids: Sequence[UUID]) -> list[JobStatus]:
+    """The jobs when all have ended, or as they stand when they should have."""
+    found: list[JobStatus] = []
+
+    def all_have() -> bool:
+        found[:] = [client.job(str(job_id)) for job_id in job_ids]
+        return all(job.ended for job in found)
+
+    with suppress(AssertionError):
+        until(all_have, within_s=WITHIN_S)
+    return found
