@@ -1,9 +1,8 @@
 """Simulated GPUs: each is a thread that works chunks as a worker process does, but for what takes the time.
 
 Real: the messages, taken from the broker by kombu one at a time and acknowledged when the chunk is done; the worker's
-whole path through a chunk (`workers.runtime.Runtime.work`: claim, heartbeat and lease, the chunk's audio from the blob
-store, the completion, the measured speed) on connections of its own; and, after each chunk, its ring for a dispatch
-round.
+whole path through a chunk (`workers.attempts`: claim, heartbeat and lease, the chunk's audio from the blob store, the
+completion, the measured speed) on connections of its own; and, after each chunk, its ring for a dispatch round.
 
 Simulated: inference is a sleep. The GPUs of one process share an interpreter, so that 64 fit on two cores, and Celery's
 consumer with its pool is left out, which costs a real worker a hop between two processes for each chunk:
@@ -45,10 +44,10 @@ from core.store.workers import WorkerRecord
 from models.engine import Clip, TranscribeOptions, Transcription
 from models.fake import FakeTranscriber
 from models.pool import Pool
+from workers.attempts import Attempts
 from workers.engines import Weights
 from workers.inputs.opening import OpenLimits
 from workers.lease import Heartbeat, Pace
-from workers.runtime import Runtime
 from workers.scratch import Scratch, take
 from workers.stages.context import Context, InputLimits
 
@@ -75,11 +74,11 @@ def main(first: int, n_gpus: int, chunk_s: float, one_bell: bool) -> None:
     configure_logging(own.log_level)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     scratch, shared = take(), None
-    runtimes = []
+    gpus: list[Attempts] = []
     for number in range(first, first + n_gpus):
-        runtimes.append(_runtime(own, scratch, number, chunk_s, shared))
-        shared = runtimes[0].bell if one_bell else None
-    threads = [threading.Thread(target=_work, args=(runtime, stop)) for runtime in runtimes]
+        gpus.append(_attempts(own, scratch, number, chunk_s, shared))
+        shared = gpus[0].bell if one_bell else None
+    threads = [threading.Thread(target=_work, args=(gpu, own.broker_url, stop)) for gpu in gpus]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -87,14 +86,14 @@ def main(first: int, n_gpus: int, chunk_s: float, one_bell: bool) -> None:
     scratch.remove()
 
 
-def _work(runtime: Runtime, stop: threading.Event) -> None:
+def _work(gpu: Attempts, broker_url: str, stop: threading.Event) -> None:
     """Take messages as Celery does: the most urgent queue first, one at a time, acknowledged late."""
 
     def received(body: Any, message: Any) -> None:
-        runtime.work(UUID(body[0][0]))
+        gpu.work(UUID(body[0][0]))
         message.ack()
 
-    celery = runtime.dispatcher.celery
+    celery = make_celery(broker_url)
     queues = [queue for queue in celery.conf.task_queues if queue.name in INFERENCE_QUEUES]
     with celery.connection_for_read() as connection, connection.channel() as channel:
         consumer = Consumer(channel, queues, callbacks=[received], prefetch_count=1, auto_declare=False)
@@ -102,12 +101,12 @@ def _work(runtime: Runtime, stop: threading.Event) -> None:
             while not stop.is_set():
                 with suppress(TimeoutError):
                     connection.drain_events(timeout=_POLL_S)
-    runtime.bell.close()
-    runtime.heartbeat.stop()
-    runtime.database.close()
+    gpu.bell.close()
+    gpu.heartbeat.stop()
+    gpu.context.database.close()
 
 
-def _runtime(own: Settings, scratch: Scratch, number: int, chunk_s: float, shared: Bell | None) -> Runtime:
+def _attempts(own: Settings, scratch: Scratch, number: int, chunk_s: float, shared: Bell | None) -> Attempts:
     """What `workers.runtime.start` builds for a process, for one of several GPUs in this one."""
     database, blobs, plans = Database(own.database_url), Blobs(own.blob_url), tiers.load(own.tiers_file)
     promises = Promises(own.redispatch_s, own.heartbeat_s * WORKER_SILENCE_BEATS, plans.max_waits_s())
@@ -130,16 +129,12 @@ def _runtime(own: Settings, scratch: Scratch, number: int, chunk_s: float, share
     def describe(claim: Claim | None) -> WorkerRecord:
         return replace(record, current_chunk=claim.chunk_id if claim else None)
 
-    return Runtime(
+    return Attempts(
         worker_id=record.id,
         lease_s=own.lease_s,
         max_failures=own.max_failures,
-        database=database,
-        blobs=blobs,
-        dispatcher=dispatcher,
-        bell=shared or Bell(dispatcher),
         heartbeat=Heartbeat(database, Pace(own.heartbeat_s, own.lease_s, own.stall_s), describe),
-        scratch=scratch,
+        bell=shared or Bell(dispatcher),
         context=context,
     )
 

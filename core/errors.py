@@ -31,12 +31,13 @@
     │   ├── ChunkTimeout             timeout
     │   ├── OutOfMemory              out_of_memory
     │   ├── DeviceBroken             device_failed
+    │   ├── StoreUnavailable         store_unavailable
     │   └── Internal                 internal
     ├── BackupFailed                 a backup was not made, or not restored; nothing else was changed
     ├── LeaseLost                    this attempt no longer owns its chunk; its result is dropped
     └── Misconfigured                a setting cannot work; the process says why and exits
 
-Rules raise these; `service.problems` maps a `RequestError` to HTTP once, and `workers.runtime`
+Rules raise these; `service.problems` maps a `RequestError` to HTTP once, and `workers.attempts`
 writes a `JobError` to the job once. `code` is stable: clients and dashboards rely on it.
 `retryable` says whether the same input may succeed on another try; `core.retry` says what the service itself does.
 """
@@ -245,6 +246,13 @@ class DeviceBroken(JobError):
     """The GPU failed on this part of the input each time it was tried; the operator's log says how."""
 
     code = "device_failed"
+    retryable = True
+
+
+class StoreUnavailable(JobError):
+    """The media store took or gave nothing for most of a day; once it does, try again."""
+
+    code = "store_unavailable"
     retryable = True
 
 

@@ -6,11 +6,12 @@
     `out_of_memory`                             yes           yes       3, 9, … s       is replaced
     `device_failed`                             yes           yes       0, 6, … s       is replaced
     the process died, or went silent            yes           yes       0, 6, … s       is replaced by its parent
+    `store_unavailable`                         yes           no        3, 9, … 60 s    goes on
     told to stop, and out of time for it        yes           no        none            ends
 
-A chunk that was charged `max_failures` times fails its job. The first end of a process may be anybody's fault, so its
-chunk goes on at once. Pauses vary by a half, so that what failed together does not come back together.
-`core.store.completion` carries it out.
+A chunk that was charged `max_failures` times fails its job. What is nobody's fault is not charged, a thousand times:
+with its pauses that is most of a day. The first end of a process may be anybody's fault, so its chunk goes on at once.
+Pauses vary by a half, so that what failed together does not come back together. `core.store.completion` carries it out.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.errors import ChunkCrashed, DeviceBroken, Internal, JobError, OutOfMemory
+from core.errors import ChunkCrashed, DeviceBroken, Internal, JobError, OutOfMemory, StoreUnavailable
 
 _BASE_S = 3.0
+_LONGEST_S = 60.0
 _JITTER = 0.5
+UNCHARGED_TIMES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Remedy:
     """`again`: try the chunk again. `at_once`: the first time without a pause. `new_process`: in a new process."""
 
     again: bool = True
+    charged: bool = True
     at_once: bool = False
     new_process: bool = False
 
@@ -40,6 +44,7 @@ _REMEDIES: Mapping[type[JobError], Remedy] = {
     OutOfMemory: Remedy(new_process=True),
     DeviceBroken: Remedy(at_once=True, new_process=True),
     ChunkCrashed: Remedy(at_once=True),
+    StoreUnavailable: Remedy(charged=False),
 }
 
 
@@ -48,8 +53,35 @@ def remedy_of(error: JobError) -> Remedy:
     return _REMEDIES.get(type(error), _PERMANENT)
 
 
-def pause_s(remedy: Remedy, failures: int, spread: float | None = None) -> float:
-    """How long a chunk waits after so many failures, this one counted. `spread`, -1 to 1, is drawn where not given."""
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """What a chunk has behind it: `attempts` begun, the one that ends now counted, and `failures` charged before."""
+
+    attempts: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextTry:
+    """When a chunk is tried again, and whether the attempt that ended is charged to it."""
+
+    pause_s: float
+    charged: bool
+
+
+def next_try(error: JobError, tries: Tries, *, max_failures: int, spread: float | None = None) -> NextTry | None:
+    """What comes after an attempt that ended like this; None if nothing does, and the job fails.
+
+    `spread`, -1 to 1, is drawn where not given.
+    """
+    remedy = remedy_of(error)
+    uncharged = tries.attempts - tries.failures
+    charged = remedy.charged or uncharged > UNCHARGED_TIMES
+    failures = tries.failures + charged
+    if not remedy.again or failures >= max_failures:
+        return None
+    pause_s = min(_BASE_S ** min(failures if charged else uncharged, 9), _LONGEST_S)
+    if remedy.at_once:
+        pause_s -= _BASE_S
     spread = random.uniform(-1, 1) if spread is None else spread
-    pause = _BASE_S**failures - (_BASE_S if remedy.at_once else 0.0)
-    return pause * (1 + _JITTER * spread)
+    return NextTry(pause_s * (1 + _JITTER * spread), charged)

@@ -46,6 +46,7 @@ class DeviceFailed(ModelError):
 
 _NO_ROOM = ("out of memory", "failed to allocate", "cublas_status_alloc_failed")
 _STICKY = (
+    # What one kernel did.
     "illegal memory access",
     "illegal address",
     "misaligned address",
@@ -54,9 +55,20 @@ _STICKY = (
     "launch failure",
     "launch failed",
     "launch timed out",
-    "uncorrectable ecc",
     "hardware stack error",
+    # A device that is gone, broken or taken.
+    "uncorrectable",
+    "hardware error",
+    "no cuda-capable device",
+    "invalid device ordinal",
+    "busy or unavailable",
+    "not yet initialized",
+    "initialization error",
+    "context is destroyed",
     "unknown error",
+    "driver version is insufficient",
+    # cuBLAS and cuDNN.
+    "not_initialized",
     "execution_failed",
     "internal_error",
     "mapping_error",

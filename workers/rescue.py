@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
 import structlog
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
 from core.store import admission, chunks, completion
-from core.store.chunks import Orphan
+from core.store.chunks import Orphan, ServerTime
 from core.store.completion import Rescued
 from core.store.session import Database
 
 log = structlog.get_logger(__name__)
 
 
-def rescue(database: Database, *, max_failures: int, worker_id: str | None = None, lease_s: float = 0.0) -> int:
+class Lookout:
+    """Looks for leases that have run out, again and again, and knows when one says nothing about its worker.
+
+    Nobody can renew a lease while the database cannot be reached, and a clock that is set forward ends them all at
+    once. Both show as a gap between two looks. Workers that live then have a lease's length to be heard again.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease_s: float,
+        max_failures: int,
+        server_time: Callable[[Connection], ServerTime] = chunks.server_time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`round` is to be called at least every half of `lease_s`."""
+        self._database = database
+        self._lease_s = lease_s
+        self._max_failures = max_failures
+        self._server_time = server_time
+        self._clock = clock
+        self._looked_at: datetime | None = None
+        self._in_the_dark_until = clock()
+
+    def round(self) -> int:
+        """Requeue or fail every chunk whose lease has run out; returns how many. One that cannot be is passed over."""
+        with self._database.transaction() as connection:
+            time_there = self._server_time(connection)
+            since = timedelta(0) if self._looked_at is None else time_there.now - self._looked_at
+            if since < timedelta(0):
+                chunks.follow_the_clock_back(connection, self._lease_s)
+        self._looked_at = time_there.now
+        if not timedelta(0) <= since <= timedelta(seconds=self._lease_s * 2 / 3):
+            log.warning("leases are not looked at for a while", gap_s=since.total_seconds(), for_s=self._lease_s)
+            self._in_the_dark_until = self._clock() + self._lease_s
+        if time_there.up_s < self._lease_s or self._clock() < self._in_the_dark_until:
+            return 0
+        return rescue(self._database, max_failures=self._max_failures)
+
+
+def rescue(database: Database, *, max_failures: int, worker_id: str | None = None) -> int:
     """Requeue or fail every chunk whose lease has run out; returns how many. One that cannot be is passed over.
 
     With `worker_id`, every chunk that this worker still holds: its process has just been replaced, so
-    whatever it was doing died with it and there is no need to wait for the lease. `lease_s`: how long the database
-    must have been up before an old lease tells of a dead worker, and not of an absence of the database.
+    whatever it was doing died with it and there is no need to wait for the lease.
     """
     with database.transaction() as connection:
-        if worker_id is None and not chunks.leases_count(connection, lease_s):
-            return 0
         orphans = chunks.orphans(connection, worker_id=worker_id)
     return sum(_rescue_one(database, orphan, max_failures) is not Rescued.UNTOUCHED for orphan in orphans)
 

@@ -12,6 +12,7 @@ from core.broker import EMBED_QUERY
 from core.job import Stage
 from models.errors import DeviceFailed, OutOfDeviceMemory
 from workers import beat, rescue, runtime
+from workers.attempts import ProcessSpent
 from workers.celery_app import app
 from workers.stages.embed import embed_query
 
@@ -22,8 +23,8 @@ _EXIT_SPENT = 75  # EX_TEMPFAIL of sysexits.h
 
 def _work(chunk_id: str) -> None:
     try:
-        runtime.current().work(UUID(chunk_id))
-    except runtime.ProcessSpent:
+        runtime.current().attempts.work(UUID(chunk_id))
+    except ProcessSpent:
         _end_process()
 
 
@@ -43,7 +44,7 @@ for _stage in Stage:
 def _embed_query(text: str) -> dict[str, Any]:
     """The vector of a search query, the only task with a result: somebody waits for it."""
     try:
-        return embed_query(runtime.current().context, text)
+        return embed_query(runtime.current().attempts.context, text)
     except (DeviceFailed, OutOfDeviceMemory, MemoryError):
         log.exception("this process cannot embed any more")
         _end_process()
@@ -57,8 +58,8 @@ def _dispatch() -> None:
 @app.task(name=beat.RESCUE)
 def _rescue() -> None:
     own = runtime.current()
-    if rescue.rescue(own.database, max_failures=own.max_failures, lease_s=own.lease_s) + rescue.readmit(own.database):
-        own.bell.ring()
+    if own.lookout.round() + rescue.readmit(own.database):
+        own.attempts.bell.ring()
 
 
 @app.task(name=beat.UPKEEP)

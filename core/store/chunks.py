@@ -6,6 +6,7 @@ Every statement here is one that several processes run at once; each says why th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -125,10 +126,31 @@ def held_by(connection: Connection, worker_id: str) -> list[Orphan]:
     return [Orphan(row.id, row.job_id, row.attempt) for row in rows]
 
 
-def leases_count(connection: Connection, lease_s: float) -> bool:
-    """Whether a lease that has run out says anything: not while nobody could renew it.
+@dataclass(frozen=True, slots=True)
+class ServerTime:
+    """The clock by which leases and waits run, and for how long its server has been up."""
 
-    The server's own absence is what it knows best; a worker that lives has a lease's length to be heard again.
-    """
-    up_for = "SELECT now() - pg_postmaster_start_time() > make_interval(secs => :lease_s)"
-    return bool(connection.scalar(sa.text(up_for), {"lease_s": lease_s}))
+    now: datetime
+    up_s: float
+
+
+def server_time(connection: Connection) -> ServerTime:
+    """As the database tells it."""
+    up_s = sa.text("SELECT now(), extract(epoch FROM now() - pg_postmaster_start_time())")
+    now, up = connection.execute(up_s).one()
+    return ServerTime(now, float(up))
+
+
+def follow_the_clock_back(connection: Connection, lease_s: float) -> None:
+    """Nobody waits for a time of before the server's clock was set back: leases run from now, waits are over."""
+    leased = sa.text("""
+        UPDATE chunks SET lease_until = least(lease_until, now() + make_interval(secs => :lease_s))
+        WHERE status = 'running'
+    """)
+    connection.execute(leased, {"lease_s": lease_s})
+    connection.execute(
+        sa.text("""
+        UPDATE chunks SET dispatched_until = least(dispatched_until, now()), retry_at = least(retry_at, now())
+        WHERE status = 'queued' AND (dispatched_until > now() OR retry_at > now())
+    """)
+    )

@@ -17,7 +17,7 @@ from core.errors import ChunkCrashed, JobError, LeaseLost
 from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Stage, stages_of
 from core.lanes import queue_of
 from core.quota import cost_of
-from core.retry import Remedy, pause_s, remedy_of
+from core.retry import Tries, next_try
 from core.store import jobs as job_store
 from core.store import usage
 from core.store.admission import admit
@@ -89,7 +89,7 @@ def fail(connection: Connection, claim: Claim, error: JobError, *, max_failures:
     if job is None or job.status in ENDED:
         raise LeaseLost()
     held = Orphan(claim.chunk_id, claim.job_id, claim.attempt)
-    if _tried_again(connection, held, remedy_of(error), claim.failures + 1, max_failures):
+    if _tried_again(connection, held, error, claim.failures, max_failures):
         return False
     _fail_for_good(connection, job, held, claim.stage, error)
     return True
@@ -119,7 +119,7 @@ def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> Resc
     ).one_or_none()
     if job is None or row is None:
         return Rescued.UNTOUCHED
-    if _tried_again(connection, orphan, remedy_of(ChunkCrashed()), row.failures + 1, max_failures):
+    if _tried_again(connection, orphan, ChunkCrashed(), row.failures, max_failures):
         return Rescued.REQUEUED
     _fail_for_good(connection, job, orphan, Stage(row.stage), ChunkCrashed())
     return Rescued.FAILED
@@ -135,10 +135,11 @@ def hand_back(connection: Connection, orphan: Orphan) -> bool:
     return True
 
 
-def _tried_again(connection: Connection, held: Orphan, remedy: Remedy, failures: int, max_failures: int) -> bool:
-    if not remedy.again or failures >= max_failures:
+def _tried_again(connection: Connection, held: Orphan, error: JobError, failures: int, max_failures: int) -> bool:
+    again = next_try(error, Tries(held.attempt, failures), max_failures=max_failures)
+    if again is None:
         return False
-    _requeue(connection, held, failures=1, delay_s=pause_s(remedy, failures))
+    _requeue(connection, held, failures=int(again.charged), delay_s=again.pause_s)
     return True
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.plan import pack_clips
-from models import vad, weights
+from models import devices, vad, weights
 from models.embedder import EmbeddingEngine
 from models.engine import Clip, TranscribeOptions
 from models.registry import ModelKind, ModelSpec, find
@@ -40,6 +40,10 @@ def whisper(tmp_path: Path) -> Iterator[WhisperEngine]:
     engine = WhisperEngine(folder, device="cuda:0", threads=1)
     yield engine
     engine.close()
+
+
+def test_a_gpu_that_computes_is_taken_for_sound() -> None:
+    devices.check("cuda:0")
 
 
 def test_a_recording_is_transcribed_on_the_gpu(whisper: WhisperEngine, recording: DecodedAudio) -> None:

@@ -9,45 +9,38 @@ from pathlib import Path
 import pytest
 
 from core import tiers
-from core.dispatch import Bell, Dispatcher
+from core.dispatch import Dispatcher
 from core.job import JobStatus, Stage
 from core.lanes import Tier
 from core.store.blobs import input_key
 from core.store.session import Database
-from core.store.workers import WorkerRecord
 from tests.conftest import write_tiers
 from tests.integration import quota, work
 from tests.integration.test_tiers_hold import SAMPLE, context
-from workers import scratch
-from workers.lease import Heartbeat, Pace
-from workers.runtime import Runtime
+from tests.integration.worker import working
+from workers.attempts import Attempts
 
 
 @pytest.fixture
-def runtime(database: Database, dispatcher: Dispatcher, tmp_path: Path) -> Iterator[Runtime]:
+def attempts(database: Database, dispatcher: Dispatcher, tmp_path: Path) -> Iterator[Attempts]:
     """A worker where every tier but `enterprise` includes a minute of audio."""
     plans = tiers.load(write_tiers(tmp_path / "tiers.toml", monthly_audio_s=60))
     plans = replace(plans, tiers={**plans.tiers, Tier.ENTERPRISE: work.TIERS.plan(Tier.ENTERPRISE)})
     own = replace(context(database, tmp_path, tmp_path / "tiers.toml"), tiers=plans)
-    record = WorkerRecord("w/0", "host", 1, "cpu", ("io.express",), (), None)
-    heartbeat = Heartbeat(database, Pace(5, 60, 300), lambda claim: record)
-    bell, held = Bell(dispatcher), scratch.take()
-    yield Runtime("w/0", 60, 3, database, own.blobs, dispatcher, bell, heartbeat, held, own)
-    heartbeat.stop()
-    bell.close()
-    held.remove()
+    with working(dispatcher, own) as attempts:
+        yield attempts
 
 
 @pytest.mark.parametrize(
     ("tier", "status", "left"), [(Tier.PRO, JobStatus.FAILED, []), (Tier.ENTERPRISE, JobStatus.PROCESSING, ["reserve"])]
 )
 def test_a_recording_goes_on_only_if_it_fits(
-    runtime: Runtime, database: Database, tier: Tier, status: JobStatus, left: list[str]
+    attempts: Attempts, database: Database, tier: Tier, status: JobStatus, left: list[str]
 ) -> None:
     job_id = work.submit(database, work.open_account(database, "grace", tier))
-    runtime.blobs.put(input_key(job_id), SAMPLE.read_bytes())
+    attempts.context.blobs.put(input_key(job_id), SAMPLE.read_bytes())
 
-    runtime.work(work.queued(database, job_id)[0])
+    attempts.work(work.queued(database, job_id)[0])
 
     job = work.job(database, job_id)
     assert job.status is status

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
 import pytest
 from sqlalchemy.engine import Connection
 
 from core.job import JobStatus
 from core.store import chunks, completion, interventions
 from core.store.accounts import Account
-from core.store.chunks import Orphan
+from core.store.chunks import Orphan, ServerTime
 from core.store.completion import Rescued
 from core.store.session import Database
 from tests.integration import work
-from workers.rescue import rescue
+from workers.rescue import Lookout, rescue
 
 
 def lose(database: Database) -> None:
@@ -37,15 +41,6 @@ def test_a_chunk_with_a_lease_is_left_alone(database: Database, account: Account
     work.claim_one(database, job_id)
 
     assert rescue(database, max_failures=3) == 0
-    assert work.chunk_rows(database, job_id)[0].status == "running"
-
-
-def test_an_old_lease_says_nothing_while_the_database_has_just_come_back(database: Database, account: Account) -> None:
-    job_id = work.submit(database, account)
-    work.claim_one(database, job_id)
-    lose(database)
-
-    assert rescue(database, max_failures=3, lease_s=1e9) == 0
     assert work.chunk_rows(database, job_id)[0].status == "running"
 
 
@@ -136,3 +131,97 @@ def test_a_chunk_that_cannot_be_rescued_keeps_no_other_from_it(
 
     assert rescue(database, max_failures=3) == 1
     assert [work.chunk_rows(database, job_id)[0].status for job_id in (bad, good)] == ["running", "queued"]
+
+
+@dataclass
+class Clocks:
+    """The server's clock and this process's, both as the test sets them."""
+
+    up_s: float = 1e6
+    ahead_s: float = 0.0
+    passed_s: float = 0.0
+    lookout: Lookout = field(init=False)
+
+    def there(self, connection: Connection) -> ServerTime:
+        told = chunks.server_time(connection)
+        return replace(told, now=told.now + timedelta(seconds=self.ahead_s), up_s=self.up_s)
+
+    def go_on(self, seconds: float) -> None:
+        self.ahead_s += seconds
+        self.passed_s += seconds
+
+
+@pytest.fixture
+def clocks(database: Database) -> Clocks:
+    clocks = Clocks()
+    clocks.lookout = Lookout(
+        database, lease_s=60, max_failures=3, server_time=clocks.there, clock=lambda: clocks.passed_s
+    )
+    return clocks
+
+
+def an_hour_ahead(clocks: Clocks) -> None:
+    clocks.ahead_s += 3600
+
+
+def an_hour_back(clocks: Clocks) -> None:
+    clocks.ahead_s -= 3600
+
+
+def away_for_a_minute(clocks: Clocks) -> None:
+    clocks.go_on(60)
+
+
+def restarted(clocks: Clocks) -> None:
+    clocks.up_s = 1
+
+
+@pytest.mark.parametrize("happens", [an_hour_ahead, an_hour_back, away_for_a_minute, restarted])
+def test_an_old_lease_says_nothing_while_nobody_could_renew_it(
+    database: Database, account: Account, clocks: Clocks, happens: Callable[[Clocks], None]
+) -> None:
+    job_id = work.submit(database, account)
+    work.claim_one(database, job_id)
+    assert clocks.lookout.round() == 0
+    happens(clocks)
+    lose(database)
+
+    assert clocks.lookout.round() == 0
+    for _ in range(3):
+        clocks.go_on(15)
+        clocks.up_s += 15
+        assert clocks.lookout.round() == 0
+    assert work.chunk_rows(database, job_id)[0].status == "running"
+
+    clocks.go_on(15)
+    clocks.up_s += 15
+    lose(database)
+    assert clocks.lookout.round() == 1
+
+
+def test_a_lookout_that_looks_in_time_rescues(database: Database, account: Account, clocks: Clocks) -> None:
+    work.claim_one(database, work.submit(database, account))
+    for _ in range(8):
+        assert clocks.lookout.round() == 0
+        clocks.go_on(30)
+    lose(database)
+
+    assert clocks.lookout.round() == 1
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_waiting_for_the_time_it_had(
+    database: Database, account: Account, clocks: Clocks
+) -> None:
+    leased, pausing = work.submit(database, account), work.submit(database, account)
+    work.claim_one(database, leased)
+    clocks.lookout.round()
+    work.execute(database, "UPDATE chunks SET lease_until = now() + interval '1 hour' WHERE status = 'running'")
+    later = "UPDATE chunks SET dispatched_until = now() + interval '1 hour', retry_at = now() + interval '1 hour'"
+    work.execute(database, later + " WHERE status = 'queued'")
+
+    an_hour_back(clocks)
+    clocks.lookout.round()
+
+    rows = "SELECT greatest(lease_until, dispatched_until, retry_at) - now() AS left FROM chunks WHERE job_id = '{}'"
+    assert work.execute(database, rows.format(leased))[0].left <= timedelta(seconds=60)
+    assert work.execute(database, rows.format(pausing))[0].left <= timedelta(0)

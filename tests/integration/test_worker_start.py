@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import ctranslate2
 import pytest
 import redis
 
 from core.dispatch import Dispatcher
+from core.lanes import INFERENCE_QUEUES
 from core.settings import Settings
 from core.store.accounts import Account
 from core.store.session import Database
@@ -63,6 +65,33 @@ def test_a_worker_that_cannot_start_leaves_the_work_to_others(
 
     (chunk,) = work.chunk_rows(database, job_id)
     assert (chunk.status, chunk.attempt) == ("queued", 0)
+    assert work.execute(database, "SELECT count(*) FROM workers")[0][0] == 0
+
+
+@pytest.mark.skipif(ctranslate2.get_cuda_device_count() > 0, reason="there is a GPU that answers")
+def test_a_worker_whose_gpu_does_not_answer_leaves_the_work_to_others(
+    settings: Settings,
+    database: Database,
+    account: Account,
+    dispatcher: Dispatcher,
+    broker: redis.Redis,
+    supervisor: Supervisor,
+) -> None:
+    command = processes.inference_worker("cuda:0", INFERENCE_QUEUES)
+    servers = {
+        "SCRIBELANE_DATABASE_URL": settings.database_url,
+        "SCRIBELANE_BROKER_URL": settings.broker_url,
+        "SCRIBELANE_BLOB_URL": settings.blob_url,
+    }
+    supervisor.start(Program("gpu", command.argv, {**command.environment, **servers}, grace_s=1))
+    job_id = work.submit(database, account)
+    work.prepare(database, job_id, 1)
+    dispatcher.round()
+
+    until(lambda: "cuda:0 does not answer" in supervisor.log_of("gpu").read_text(), within_s=60)
+
+    chunk = work.chunk_rows(database, job_id)[-1]
+    assert (chunk.stage, chunk.status, chunk.attempt) == ("transcribe", "queued", 0)
     assert work.execute(database, "SELECT count(*) FROM workers")[0][0] == 0
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from core import errors
-from core.errors import ChunkCrashed, DeviceBroken, Internal, JobError, OutOfMemory
-from core.retry import pause_s, remedy_of
+from core.errors import ChunkCrashed, DeviceBroken, Internal, JobError, OutOfMemory, StoreUnavailable
+from core.retry import UNCHARGED_TIMES, NextTry, Tries, next_try, remedy_of
+
+evenly = partial(next_try, max_failures=3, spread=0)
+FIRST = Tries(attempts=1, failures=0)
 
 
 def test_what_a_client_is_told_may_pass_by_itself_is_tried_again_by_the_service() -> None:
     named = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, JobError)]
-    assert [kind for kind in named if kind.retryable and not remedy_of(kind()).again] == []
+    assert [kind for kind in named if kind.retryable and evenly(kind(), FIRST) is None] == []
 
 
 @pytest.mark.parametrize("error", [errors.MediaUnreadable(), errors.OverQuota(), errors.ChunkTimeout()])
 def test_a_permanent_error_is_not_tried_again(error: JobError) -> None:
-    assert not remedy_of(error).again
+    assert evenly(error, FIRST) is None
 
 
 @pytest.mark.parametrize(("error", "fresh"), [(Internal(), False), (OutOfMemory(), True), (DeviceBroken(), True)])
@@ -25,12 +30,26 @@ def test_a_process_whose_memory_or_device_failed_is_replaced(error: JobError, fr
 
 
 def test_the_first_crash_costs_no_pause_and_later_ones_wait_longer_each_time() -> None:
-    crashed = remedy_of(ChunkCrashed())
-    assert [pause_s(crashed, failures, spread=0) for failures in (1, 2, 3)] == [0, 6, 24]
-    assert [pause_s(remedy_of(Internal()), failures, spread=0) for failures in (1, 2)] == [3, 9]
+    crashes = [evenly(ChunkCrashed(), Tries(n + 1, n), max_failures=4) for n in range(3)]
+    assert crashes == [NextTry(0, True), NextTry(6, True), NextTry(24, True)]
+    failures = [evenly(Internal(), Tries(n + 1, n)) for n in range(3)]
+    assert failures == [NextTry(3, True), NextTry(9, True), None]
+
+
+def test_a_media_store_that_is_away_is_waited_for_at_no_charge() -> None:
+    away = [evenly(StoreUnavailable(), Tries(n, failures=0)) for n in (1, 2, 3, 4, 5, UNCHARGED_TIMES)]
+    assert away == [NextTry(pause_s, charged=False) for pause_s in (3, 9, 27, 60, 60, 60)]
+    assert evenly(StoreUnavailable(), Tries(attempts=3, failures=2)) == NextTry(3, charged=False)
+
+
+def test_a_media_store_that_stays_away_ends_the_job() -> None:
+    given_up = Tries(UNCHARGED_TIMES + 1, failures=0)
+    assert evenly(StoreUnavailable(), given_up) == NextTry(3, charged=True)
+    assert evenly(StoreUnavailable(), Tries(UNCHARGED_TIMES + 3, failures=2)) is None
 
 
 def test_pauses_differ_so_that_what_failed_together_does_not_come_back_together() -> None:
-    pauses = {pause_s(remedy_of(Internal()), 1) for _ in range(20)}
+    drawn = [next_try(Internal(), FIRST, max_failures=3) for _ in range(20)]
+    pauses = {one.pause_s for one in drawn if one}
     assert len(pauses) > 1
     assert all(1.5 <= pause <= 4.5 for pause in pauses)

@@ -1,0 +1,81 @@
+"""What a worker does with a chunk when one of its stores fails it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.dispatch import Dispatcher
+from core.job import JobStatus
+from core.store.accounts import Account
+from core.store.blobs import input_key
+from core.store.session import Database
+from models.errors import DeviceFailed, OutOfDeviceMemory, WeightsMissing
+from tests.conftest import write_tiers
+from tests.integration import work
+from tests.integration.test_tiers_hold import SAMPLE, context
+from tests.integration.worker import working
+from workers.attempts import Attempts, in_our_words
+
+
+@pytest.fixture
+def attempts(database: Database, dispatcher: Dispatcher, tmp_path: Path) -> Iterator[Attempts]:
+    with working(dispatcher, context(database, tmp_path, write_tiers(tmp_path / "tiers.toml"))) as attempts:
+        yield attempts
+
+
+def wait_no_more(database: Database) -> None:
+    work.execute(database, "UPDATE chunks SET retry_at = NULL")
+
+
+def test_a_media_store_that_is_away_costs_no_try_however_long(
+    attempts: Attempts, database: Database, account: Account, tmp_path: Path
+) -> None:
+    job_id = work.submit(database, account)
+    attempts.context.blobs.put(input_key(job_id), SAMPLE.read_bytes())
+    jobs, away = tmp_path / "blobs" / "jobs", tmp_path / "blobs" / "away"
+    jobs.rename(away)
+    jobs.write_bytes(b"no folder, so nothing opens in it")
+    (chunk_id,) = work.queued(database, job_id)
+    for n in range(1, 6):
+        attempts.work(chunk_id)
+        (row,) = work.chunk_rows(database, job_id)
+        assert (row.status, row.attempt, row.failures) == ("queued", n, 0)
+        assert row.retry_at is not None
+        wait_no_more(database)
+
+    jobs.unlink()
+    away.rename(jobs)
+    attempts.work(chunk_id)
+
+    assert work.chunk_rows(database, job_id)[0].status == "done"
+
+
+def test_a_blob_that_is_missing_is_a_failure_of_the_chunk(
+    attempts: Attempts, database: Database, account: Account
+) -> None:
+    job_id = work.submit(database, account)
+    (chunk_id,) = work.queued(database, job_id)
+    for _ in range(3):
+        attempts.work(chunk_id)
+        wait_no_more(database)
+
+    failed = work.job(database, job_id)
+    assert failed.error is not None
+    assert (failed.status, failed.error.code) == (JobStatus.FAILED, "internal")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (MemoryError(), "out_of_memory"),
+        (OutOfDeviceMemory(), "out_of_memory"),
+        (DeviceFailed(), "device_failed"),
+        (WeightsMissing(), "model_unavailable"),
+        (KeyError("anything"), "internal"),
+    ],
+)
+def test_what_comes_out_of_a_stage_gets_a_stable_code(raised: Exception, code: str) -> None:
+    assert in_our_words(raised).code == code
