@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -114,7 +116,7 @@ def test_waiting_polls_no_sooner_than_the_service_asks(
     monkeypatch: pytest.MonkeyPatch, sent: str, waited_s: float
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("service.client.time.sleep", waits.append)
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     too_often = problem(429, "rate_limited", retry_after=sent)
     with serving(too_often, as_job("completed", 4)) as (url, _), Client(url, "k") as client:
         assert client.wait("7").status == "completed"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,7 +76,7 @@ def test_how_long_sending_takes_does_not_count(talk: Path, monkeypatch: pytest.M
 
 def test_a_submit_that_broke_off_waits_out_a_used_up_rate(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("service.client.time.sleep", waits.append)
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     used_up = problem(429, "rate_limited", retry_after="50")
     with serving(BROKEN_OFF, used_up, used_up, as_job("queued")) as (url, _), Client(url, "k") as client:
         assert client.transcribe(talk).id == "7"
@@ -85,7 +87,7 @@ def test_a_submit_that_broke_off_waits_out_a_used_up_rate(talk: Path, monkeypatc
 def test_the_pauses_of_a_submit_grow_and_come_to_a_minute(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "POLL_S", 0.5)
     waits: list[float] = []
-    monkeypatch.setattr("service.client.time.sleep", waits.append)
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     with serving(BROKEN_OFF) as (url, asked), Client(url, "k") as client:
         refused(lambda: client.transcribe(talk))
 
@@ -111,7 +113,7 @@ def test_a_submit_that_was_refused_is_not_sent_again(talk: Path, refusal: Answer
 
 def test_a_submit_to_a_service_that_is_not_there_fails_at_once(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("service.client.time.sleep", waits.append)
+    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     with Client(f"http://127.0.0.1:{free_port()}", "k") as client:
         assert refused(lambda: client.transcribe(talk)).code == "unreachable"
 
