@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 
-def until(true: Callable[[], object], within_s: float = 30) -> None:
-    """Return as soon as `true` is; fail if it is not `within_s`."""
+def until(true: Callable[[], object], within_s: float = 60, *, what: str = "this") -> None:
+    """Return as soon as `true` is; fail, with `what` is waited for, if it is not `within_s`."""
     end = time.monotonic() + within_s
     while not true():
-        assert time.monotonic() < end, "this did not come to be"
-        time.sleep(0.01)
+        assert time.monotonic() < end, f"not within {within_s:g} s: {what}"
+        time.sleep(0.02)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from service import launch
 from service.client import Client
 from service.launch import SCRIBELANE, LocalService
 from tests.conftest import write_tiers
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,7 +89,7 @@ class Service:
             found[:] = [one for one in workers if lane in one["lanes"]]
             return bool(found)
 
-        eventually(listed, f"a worker for {lane} reports")
+        until(listed, what=f"a worker for {lane} reports")
         return found[0]
 
     def stop(self) -> int:
@@ -112,11 +112,3 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     running = start_service(tmp_path_factory.mktemp("up"))
     yield running
     running.stop()
-
-
-def eventually(holds: Callable[[], bool], what: str, within_s: float = 60) -> None:
-    """Wait for a state; fails with `what` if it does not come."""
-    until = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < until, f"not within {within_s} s: {what}"
-        time.sleep(0.05)

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from service.launch import SCRIBELANE
-from tests.acceptance.conftest import ROOT, Service, eventually, start_service
+from tests.acceptance.conftest import ROOT, Service, start_service
+from tests.waiting import until
 
 RECORDING = ROOT / "examples" / "tides.ogg"
 PDF = ROOT / "examples" / "tides.pdf"
@@ -29,7 +30,7 @@ def test_a_service_goes_on_from_its_backup(tmp_path: Path) -> None:
         key = first.key
         embedded = first.run("embed", str(PDF)).stdout.strip()
         in_work = first.client().transcribe(RECORDING, {"model": "fake"}).id
-        eventually(lambda: job(first, key, in_work)["progress"]["chunks_done"] > 0, "a chunk is done")
+        until(lambda: job(first, key, in_work)["progress"]["chunks_done"] > 0, what="a chunk is done")
 
         assert first.run("backup", str(tmp_path / "backup"), "--blobs").returncode == 0
         at_backup = job(first, key, in_work)
@@ -46,7 +47,7 @@ def test_a_service_goes_on_from_its_backup(tmp_path: Path) -> None:
     second = start_service(tmp_path / "second")
     try:
         assert at_backup["status"] == "processing"
-        eventually(lambda: job(second, key, in_work)["status"] == "completed", "the job goes on", within_s=120)
+        until(lambda: job(second, key, in_work)["status"] == "completed", what="the job goes on", within_s=120)
         found = second.run("--key", key, "--url", second.url, "search", "Why does the tide come later every day?")
         assert "tides.pdf" in found.stdout
         assert job(second, key, embedded)["status"] == "completed"

@@ -11,7 +11,8 @@ import pytest
 
 from service.answers import JobStatus
 from service.client import Client
-from tests.acceptance.conftest import ROOT, Service, eventually
+from tests.acceptance.conftest import ROOT, Service
+from tests.waiting import until
 
 RECORDING = ROOT / "examples" / "tides.ogg"
 DOCUMENT = ROOT / "examples" / "tides.pdf"
@@ -142,5 +143,5 @@ def test_a_transcription_measures_the_speed_of_its_device(service: Service, clie
         measured[:] = [speed for (speed,) in rows]
         return bool(measured)
 
-    eventually(kept, "the speed is kept")
+    until(kept, what="the speed is kept")
     assert 1 < measured[0] <= 30.5  # SCRIBELANE_FAKE_SPEED

@@ -16,7 +16,8 @@ import redis
 
 from service.answers import JobStatus
 from service.client import Client
-from tests.acceptance.conftest import ROOT, Service, eventually, start_service
+from tests.acceptance.conftest import ROOT, Service, start_service
+from tests.waiting import until
 
 RECORDING = ROOT / "examples" / "tides.ogg"
 PDF = ROOT / "examples" / "tides.pdf"
@@ -57,7 +58,7 @@ def _killed_in_a_chunk(service: Service, job: JobStatus) -> UUID:
             claimed[:] = connection.execute(_JUST_CLAIMED, [job.id]).fetchall()
             return bool(claimed)
 
-        eventually(just_claimed, "a chunk is claimed")
+        until(just_claimed, what="a chunk is claimed")
         os.kill(pid, signal.SIGKILL)
     return claimed[0][0]
 
@@ -78,7 +79,7 @@ def _busy_with(service: Service, job: JobStatus) -> dict[str, Any]:
         seen.update(service.worker("express"))
         return seen["current_chunk"] is not None and service.client().job(job.id).stage == "transcribe"
 
-    eventually(works, "the inference worker works a chunk")
+    until(works, what="the inference worker works a chunk")
     return seen
 
 
@@ -110,7 +111,7 @@ def test_an_input_that_kills_its_worker_each_time_fails_its_neighbour_completes_
             os.kill(worker["pid"], signal.SIGKILL)
         return job.ended
 
-    eventually(kill_again, "the poisonous job ends", within_s=120)
+    until(kill_again, what="the poisonous job ends", within_s=120)
     ended = client.job(poison.id)
     assert ended.status == "failed"
     assert ended.error is not None
@@ -134,7 +135,7 @@ def test_jobs_finish_although_a_server_dies_and_comes_back(service: Service, cli
     assert [job.status for job in ended] == ["completed"] * 3, [job.error for job in ended]
     starts = [segment["start"] for segment in _segments(service, ended[0])]
     assert len(starts) == len(set(starts))
-    eventually(lambda: _ready(service), "everything is back")
+    until(lambda: _ready(service), what="everything is back")
     assert _pid_of(service, server) != victim
     assert isinstance(client.search("tides"), list)
 
@@ -158,10 +159,10 @@ def _ready(service: Service) -> bool:
 def test_a_cancelled_job_stops_and_keeps_what_was_done(slow_service: Service) -> None:
     service, client = slow_service, slow_service.client()
     job = client.transcribe(RECORDING, {"model": "fake"})
-    eventually(lambda: client.job(job.id).chunks_done >= 1, "one chunk is done")
+    until(lambda: client.job(job.id).chunks_done >= 1, what="one chunk is done")
     cancelled = client.cancel(job.id)
     assert cancelled.status == "cancelled"
-    eventually(lambda: service.worker("express")["current_chunk"] is None, "the worker lets go of the chunk")
+    until(lambda: service.worker("express")["current_chunk"] is None, what="the worker lets go of the chunk")
     kept = _segments(service, cancelled)
     assert kept
     assert client.job(job.id).chunks_done == cancelled.chunks_done

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from service.launch import SCRIBELANE
-from tests.acceptance.conftest import Service, eventually, start_service
+from tests.acceptance.conftest import Service, start_service
+from tests.waiting import until
 
 
 def test_a_second_up_on_the_same_folder_says_so_and_exits(service: Service) -> None:
@@ -98,7 +99,7 @@ def test_a_killed_up_takes_its_processes_along_and_can_be_started_again(tmp_path
     running = start_service(tmp_path / "data")
     group = _children(running.pid)
     running.kill()
-    eventually(lambda: not [pid for pid in group if _lives(pid)], "its children have ended")
+    until(lambda: not [pid for pid in group if _lives(pid)], what="its children have ended")
     again = start_service(tmp_path / "data")
     assert again.stop() == 0
 

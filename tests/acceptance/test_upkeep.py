@@ -6,7 +6,8 @@ import os
 import time
 import uuid
 
-from tests.acceptance.conftest import Service, eventually
+from tests.acceptance.conftest import Service
+from tests.waiting import until
 
 CHORES = ("expired_jobs", "orphan_blobs", "old_events", "reconcile", "close_periods", "daily_report", "old_speeds")
 
@@ -18,7 +19,7 @@ def test_what_a_dead_request_left_is_erased_and_every_chore_is_seen_to_succeed(s
     for path in (left / "input#1", left):
         os.utime(path, (time.time() - 2 * 86400,) * 2)
 
-    eventually(lambda: not left.exists(), "the orphan is erased")
+    until(lambda: not left.exists(), what="the orphan is erased")
 
     with service.http() as http:
         text = http.get("/metrics").text
