@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.dispatch import Dispatcher
-from core.job import JobStatus
+from core.errors import LeaseLost
+from core.job import JobKind, JobStatus
 from core.store.accounts import Account
 from core.store.blobs import input_key
 from core.store.session import Database
@@ -18,6 +19,22 @@ from tests.integration import work
 from tests.integration.test_tiers_hold import SAMPLE, context
 from tests.integration.worker import working
 from workers.attempts import Attempts, in_our_words
+from workers.lease import Lease
+from workers.stages.prepare import prepare
+
+DOCUMENT = SAMPLE.with_suffix(".pdf")
+
+
+class Counted(Lease):
+    """Counts the steps, and is lost after `last` of them."""
+
+    steps = 0
+    last = 10**9
+
+    def progress(self, *_: object) -> None:
+        self.steps += 1
+        self.lost = self.steps > self.last
+        super().progress()
 
 
 @pytest.fixture
@@ -79,3 +96,20 @@ def test_a_blob_that_is_missing_is_a_failure_of_the_chunk(
 )
 def test_what_comes_out_of_a_stage_gets_a_stable_code(raised: Exception, code: str) -> None:
     assert in_our_words(raised).code == code
+
+
+def test_cutting_a_document_into_passages_is_progress_and_can_be_broken_off(
+    attempts: Attempts, database: Database, account: Account
+) -> None:
+    job_id = work.submit(database, account, JobKind.DOCUMENT)
+    attempts.context.blobs.put(input_key(job_id), DOCUMENT.read_bytes())
+    claimed = work.claim_one(database, job_id)
+    lease = Counted(claimed)
+    pages = prepare(attempts.context, claimed, lease).pages
+    assert pages is not None
+    assert lease.steps > pages + 10
+
+    taken_away = Counted(claimed)
+    taken_away.last = lease.steps - 1  # the last piece that is counted
+    with pytest.raises(LeaseLost):
+        prepare(attempts.context, claimed, taken_away)

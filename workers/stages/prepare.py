@@ -90,7 +90,12 @@ def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepa
     limits = context.limits
     text = opening.read_pages(path, max_pages=limits.pdf_max_pages, limits=limits.open, on_page=lease.progress)
     ruler = context.weights.passage_ruler(context.embedding_model(claim))
-    passages = from_pages(text.pages, ruler.count, ruler.max_tokens)
+
+    def count(piece: str) -> int:
+        lease.progress()
+        return ruler.count(piece)
+
+    passages = from_pages(text.pages, count, ruler.max_tokens)
     groups: Sequence[Sequence[Passage]] = [
         passages[first : first + PASSAGES_PER_CHUNK] for first in range(0, len(passages), PASSAGES_PER_CHUNK)
     ]
