@@ -14,6 +14,7 @@ import threading
 import structlog
 
 from core.store import chunks, completion
+from core.store.chunks import Orphan
 from core.store.session import Database
 
 log = structlog.get_logger(__name__)
@@ -28,14 +29,22 @@ def begin(database_url: str, worker_id: str, drain_s: float) -> None:
 
 
 def hand_back(database: Database, worker_id: str) -> int:
-    """Queue again, at no charge, every chunk that the worker or a child of it works; returns how many."""
+    """Queue again, at no charge, every chunk that the worker or a child of it works; returns how many.
+
+    One that cannot be given back keeps no other from it: its lease will run out.
+    """
     with database.transaction() as connection:
         held = chunks.held_by(connection, worker_id)
-    given = 0
-    for orphan in held:
+    return sum(_hand_back_one(database, orphan) for orphan in held)
+
+
+def _hand_back_one(database: Database, orphan: Orphan) -> bool:
+    try:
         with database.transaction() as connection:
-            given += completion.hand_back(connection, orphan)
-    return given
+            return completion.hand_back(connection, orphan)
+    except Exception:
+        log.exception("could not give back a chunk; its lease will run out", chunk=str(orphan.chunk_id))
+        return False
 
 
 def _end(database_url: str, worker_id: str) -> None:

@@ -47,3 +47,18 @@ def test_what_a_worker_still_delivers_of_a_chunk_that_was_given_back_is_refused(
         work.complete(database, claim)
     assert hand_back(database, "io@host") == 0
     assert work.claim_one(database, claim.job_id).attempt == claim.attempt + 1
+
+
+def test_a_chunk_that_cannot_be_given_back_keeps_no_other_from_it(database: Database, account: Account) -> None:
+    first, second, third = (_claim(database, account, "io@host/0") for _ in range(3))
+    work.execute(
+        database,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$",
+    )
+    when = f"BEFORE UPDATE ON chunks FOR EACH ROW WHEN (NEW.id = '{first.chunk_id}')"
+    work.execute(database, f"CREATE TRIGGER refuse {when} EXECUTE FUNCTION refuse()")
+
+    assert hand_back(database, "io@host") == 2
+
+    rows = [row for claim in (first, second, third) for row in work.chunk_rows(database, claim.job_id)]
+    assert [row.status for row in rows] == ["running", "queued", "queued"]
