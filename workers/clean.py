@@ -1,11 +1,12 @@
 """Delete what is old: expired jobs, and the chunk audio of ended ones.
 
-A job whose blobs cannot be erased now is passed over and tried again by the next run.
+A run goes on until all of it is gone or its time is up; then the next goes on behind the last job that this one tried.
+A job whose blobs cannot be erased now is passed over, and tried again after the chore's period.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 import structlog
@@ -21,26 +22,34 @@ from workers.upkeep import Slice, Swept
 
 log = structlog.get_logger(__name__)
 
-_AT_ONCE = 100
-"""Jobs that one run looks at; the next one goes on."""
+_AT_ONCE = 1000
+"""Jobs of one look."""
+_BEFORE_ALL = UUID(int=0)
 
 
 def expired_jobs(database: Database, blobs: Blobs, run: Slice) -> Swept:
     """Erase jobs whose tier keeps them no longer, with all that belongs to them."""
-    with database.transaction() as connection:
-        expired = dict(retention.expired(connection, _AT_ONCE))
+    accounts: dict[UUID, UUID] = {}
+
+    def look(after: UUID) -> Sequence[UUID]:
+        with database.transaction() as connection:
+            found = retention.expired(connection, after, _AT_ONCE)
+        accounts.update(found)
+        return [job_id for job_id, _ in found]
 
     def erase(job_id: UUID) -> int:
-        erase_job(database, blobs, job_id, expired[job_id])
+        erase_job(database, blobs, job_id, accounts.pop(job_id))
         return 1
 
-    return each(expired, erase, run)
+    return _all(look, erase, run)
 
 
 def chunk_audio(database: Database, blobs: Blobs, run: Slice, *, idle_s: float) -> Swept:
     """Erase the chunk audio of jobs that ended `idle_s` ago, when no worker can be writing it any more."""
-    with database.transaction() as connection:
-        ended = retention.with_idle_chunk_blobs(connection, idle_s=idle_s, limit=_AT_ONCE)
+
+    def look(after: UUID) -> Sequence[UUID]:
+        with database.transaction() as connection:
+            return retention.with_idle_chunk_blobs(connection, after, idle_s=idle_s, limit=_AT_ONCE)
 
     def erase(job_id: UUID) -> int:
         erased = blobs.erase(blob_store.chunks_prefix(job_id))
@@ -48,15 +57,18 @@ def chunk_audio(database: Database, blobs: Blobs, run: Slice, *, idle_s: float) 
             retention.mark_chunk_blobs_erased(connection, job_id)
         return erased
 
-    return each(ended, erase, run)
+    return _all(look, erase, run)
 
 
 def each(job_ids: Iterable[UUID], erase: Callable[[UUID], int], run: Slice) -> Swept:
-    """Erase of each job, until the run is over. One that cannot be erased must not keep the others from it."""
-    items, passed_over = 0, None
+    """Erase of each job, until the run is over; `resume` is the last that was tried, if it was over before the end.
+
+    One that cannot be erased must not keep the others from it.
+    """
+    items, passed_over, last = 0, None, None
     for job_id in job_ids:
         if run.over:
-            break
+            return Swept(items, passed_over, resume=str(last or _BEFORE_ALL))
         try:
             items += erase(job_id)
         except NotFound:
@@ -66,4 +78,18 @@ def each(job_ids: Iterable[UUID], erase: Callable[[UUID], int], run: Slice) -> S
         except Exception as error:
             log.exception("could not erase; the next run tries again", job=str(job_id))
             passed_over = error
+        last = job_id
+    return Swept(items, passed_over)
+
+
+def _all(look: Callable[[UUID], Sequence[UUID]], erase: Callable[[UUID], int], run: Slice) -> Swept:
+    """Erase of every job that `look` finds, in the order of their ids, from where the run before stopped."""
+    items, passed_over = 0, None
+    after = UUID(run.resume) if run.resume else _BEFORE_ALL
+    while found := look(after):
+        swept = each(found, erase, run)
+        items, passed_over = items + swept.items, swept.passed_over or passed_over
+        if swept.resume is not None:
+            return Swept(items, passed_over, resume=str(max(after, UUID(swept.resume))))
+        after = found[-1]
     return Swept(items, passed_over)

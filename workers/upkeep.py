@@ -23,7 +23,7 @@ from core.store.upkeep import Due, Ended
 log = structlog.get_logger(__name__)
 
 BUDGET_S = 10.0
-"""A run ends after about this, and the next one goes on: others are to have their turn."""
+"""A run ends after about this, and goes on when the others have had their turn."""
 _ERROR_CHARS = 300
 
 
@@ -66,23 +66,31 @@ class Upkeep:
     chores: Sequence[Chore]
 
     def round(self) -> int:
-        """Run what is due, one after the other; returns how many ran. Raises only if the database is away."""
-        return sum(run(self.database, chore) for chore in self.chores)
+        """Run what is due, one after the other, and all of it again as long as any chore stops half-way.
+
+        Returns how many runs that were. Raises only if the database is away.
+        """
+        n_runs, half_way = 0, True
+        while half_way:
+            ended = [run(self.database, chore) for chore in self.chores]
+            n_runs += sum(one is not None for one in ended)
+            half_way = any(one is not None and one.resume is not None and one.error is None for one in ended)
+        return n_runs
 
 
-def run(database: Database, chore: Chore) -> bool:
-    """Run a chore if it is due and nobody else is at it; whether it ran."""
+def run(database: Database, chore: Chore) -> Ended | None:
+    """Run a chore if it is due and nobody else is at it; None if it was not run."""
     with database.alone(f"upkeep {chore.name}") as alone:
         if not alone:
-            return False
+            return None
         with database.transaction() as connection:
             due = upkeep.due(connection, chore.name, chore.period_s)
         if due is None:
-            return False
+            return None
         ended = _work(chore, due)
         with database.transaction() as connection:
             upkeep.write(connection, chore.name, due, ended)
-    return True
+    return ended
 
 
 def _work(chore: Chore, due: Due) -> Ended:

@@ -12,21 +12,23 @@ from core.job import JobStatus
 from core.store.tables import jobs
 
 
-def expired(connection: Connection, limit: int) -> list[tuple[UUID, UUID]]:
-    """(job, account) of jobs whose retention has ended: any of them, so that none that fails hides the others."""
-    query = sa.select(jobs.c.id, jobs.c.account_id).where(jobs.c.expires_at < sa.func.now())
-    query = query.order_by(sa.func.random()).limit(limit)
-    return [(row.id, row.account_id) for row in connection.execute(query)]
+def expired(connection: Connection, after: UUID, limit: int) -> list[tuple[UUID, UUID]]:
+    """(job, account) of jobs whose retention has ended, by their ids: those after this one."""
+    query = sa.select(jobs.c.id, jobs.c.account_id).where(jobs.c.expires_at < sa.func.now(), jobs.c.id > after)
+    return [(row.id, row.account_id) for row in connection.execute(query.order_by(jobs.c.id).limit(limit))]
 
 
-def with_idle_chunk_blobs(connection: Connection, *, idle_s: float, limit: int) -> list[UUID]:
-    """Jobs that ended `idle_s` ago, whose chunk audio can go; one that failed keeps it, to be tried again."""
+def with_idle_chunk_blobs(connection: Connection, after: UUID, *, idle_s: float, limit: int) -> list[UUID]:
+    """Jobs that ended `idle_s` ago, whose chunk audio can go, by their ids: those after this one.
+
+    One that failed keeps its audio, to be tried again.
+    """
     ended_before = sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, idle_s)
     query = (
         sa.select(jobs.c.id)
         .where(jobs.c.finished_at < ended_before, jobs.c.chunk_blobs_erased_at.is_(None))
-        .where(jobs.c.status != JobStatus.FAILED)
-        .order_by(sa.func.random())
+        .where(jobs.c.status != JobStatus.FAILED, jobs.c.id > after)
+        .order_by(jobs.c.id)
         .limit(limit)
     )
     return list(connection.scalars(query))

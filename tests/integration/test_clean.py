@@ -17,6 +17,7 @@ from core.store.blobs import Blobs, chunk_key, input_key
 from core.store.session import Database
 from tests.integration import household, work
 from tests.integration.household import do
+from workers import clean
 from workers.upkeep import Slice, Swept
 
 
@@ -119,6 +120,50 @@ def test_chunk_audio_is_left_alone_while_a_worker_may_still_write_it(
     work.finish(database, with_blobs(database, account, blobs))
 
     assert do(database, blobs, "chunk_audio", replace(household.AGES, idle_s=60)).items == 0
+
+
+class _Until(Slice):
+    """A run whose time is up once it has asked so often."""
+
+    def __init__(self, asks: int, resume: str | None = None) -> None:
+        super().__init__(resume)
+        self._asks = asks
+
+    @property
+    def over(self) -> bool:
+        self._asks -= 1
+        return self._asks < 0
+
+
+@pytest.mark.parametrize("name", ["expired_jobs", "chunk_audio"])
+def test_a_run_goes_on_until_all_is_gone(
+    database: Database, account: Account, blobs: Blobs, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clean, "_AT_ONCE", 2)
+    for _ in range(5):
+        work.finish(database, with_blobs(database, account, blobs))
+    work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second'")
+
+    assert do(database, blobs, name) == Swept(5)
+
+
+@pytest.mark.parametrize("name", ["expired_jobs", "chunk_audio"])
+def test_a_run_whose_time_is_up_says_where_the_next_goes_on(
+    database: Database, account: Account, blobs: Blobs, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clean, "_AT_ONCE", 2)
+    ids = [with_blobs(database, account, blobs) for _ in range(5)]
+    for job_id in ids:
+        work.finish(database, job_id)
+    work.execute(database, "UPDATE jobs SET expires_at = now() - interval '1 second'")
+
+    first = do(database, blobs, name, run=_Until(3))
+    second = do(database, blobs, name, run=_Until(0, first.resume))
+    third = do(database, blobs, name, run=Slice(second.resume))
+
+    assert first == Swept(3, resume=str(ids[2]))
+    assert second == Swept(0, resume=str(ids[2]))
+    assert third == Swept(2)
 
 
 class _Away(Blobs):

@@ -128,7 +128,7 @@ def test_a_job_that_needs_no_erased_audio_is_tried_again_and_cleaned_again(
     assert work.finish(database, job_id).status is JobStatus.COMPLETED
     work.execute(database, "UPDATE jobs SET finished_at = now() - interval '1 hour'")
     with database.transaction() as connection:
-        assert retention.with_idle_chunk_blobs(connection, idle_s=60, limit=9) == [job_id]
+        assert retention.with_idle_chunk_blobs(connection, UUID(int=0), idle_s=60, limit=9) == [job_id]
 
 
 def test_of_two_who_try_again_at_once_one_is_told_that_it_is_queued(database: Database, account: Account) -> None:
