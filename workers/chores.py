@@ -18,15 +18,17 @@ from core.tiers import Tiers
 from workers import accounting, clean, orphans
 from workers.upkeep import Chore, Slice, Swept
 
+_PAUSE_S = 3600.0
+"""After a backup that failed: until then whoever looks may have made room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Household:
-    """What chores work on. `back_up` makes the backup of this day, if it is not made yet, and says where."""
+    """What chores work on."""
 
     database: Database
     blobs: Blobs
     tiers: Tiers
-    back_up: Callable[[], Path | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Ages:
 
 
 def chores(its: Household, every: Periods, after: Ages) -> tuple[Chore, ...]:
-    """Every chore, in the order in which a round does those that are due."""
+    """Every chore but `backups`, in the order in which a round does those that are due."""
     database, blobs = its.database, its.blobs
 
     def at_once(forget: Callable[[Connection], int]) -> Callable[[Slice], Swept]:
@@ -61,7 +63,6 @@ def chores(its: Household, every: Periods, after: Ages) -> tuple[Chore, ...]:
 
         return work
 
-    backup = [] if its.back_up is None else [Chore("backup", every.usage_s, _backup(its.back_up))]
     return (
         Chore("silent_workers", every.clean_s, at_once(lambda c: workers.forget_silent(c, after.worker_silence_s))),
         Chore("idempotency_keys", every.clean_s, at_once(idempotency.delete_expired)),
@@ -82,9 +83,12 @@ def chores(its: Household, every: Periods, after: Ages) -> tuple[Chore, ...]:
             every.sweep_s,
             lambda run: orphans.erase_orphans(database, blobs, run, older_than_s=after.orphan_s),
         ),
-        *backup,  # the last: it may take long
     )
 
 
-def _backup(back_up: Callable[[], Path | None]) -> Callable[[Slice], Swept]:
-    return lambda _: Swept(int(back_up() is not None))
+def backups(back_up: Callable[[], Path | None], every: Periods) -> tuple[Chore, ...]:
+    """The backup of this day: `back_up` makes it, if it is not made yet, and says where.
+
+    It may take an hour, so it is to have a round of its own, and one that failed is not begun again at once.
+    """
+    return (Chore("backup", every.usage_s, lambda _: Swept(int(back_up() is not None)), pause_s=_PAUSE_S),)

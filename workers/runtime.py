@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -32,7 +32,7 @@ from models.pool import Pool
 from models.registry import DEFAULT_EMBEDDING, default_whisper
 from workers import rescue, scratch
 from workers.attempts import Attempts
-from workers.chores import Ages, Household, Periods, chores
+from workers.chores import Ages, Household, Periods, backups, chores
 from workers.engines import Loader, Weights
 from workers.inputs.opening import OpenLimits
 from workers.lease import Heartbeat, Pace
@@ -47,14 +47,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What one worker process holds from its start to its end; `upkeep_bell` only where Beat's ticks are taken."""
+    """What one worker process holds from its start to its end; `upkeep_bells` only where Beat's ticks are taken."""
 
     attempts: Attempts
     database: Database
     dispatcher: Dispatcher
     lookout: Lookout
     scratch: Scratch
-    upkeep_bell: Bell | None = None
+    upkeep_bells: Sequence[Bell] = ()
 
 
 _runtime: Runtime | None = None
@@ -111,7 +111,7 @@ def start() -> None:
         dispatcher=dispatcher,
         lookout=Lookout(database, lease_s=own.lease_s, max_failures=own.max_failures),
         scratch=held,
-        upkeep_bell=Bell(_upkeep(own, context)) if CONTROL_QUEUE in worker.lanes else None,
+        upkeep_bells=[Bell(rounds) for rounds in upkeep(own, context)] if CONTROL_QUEUE in worker.lanes else (),
     )
     _runtime.attempts.bell.ring()
     log.info("worker ready", worker=worker.id, device=worker.device, lanes=",".join(worker.lanes))
@@ -122,9 +122,8 @@ def stop() -> None:
     global _runtime
     if _runtime is None:
         return
-    _runtime.attempts.bell.close()
-    if _runtime.upkeep_bell is not None:
-        _runtime.upkeep_bell.close()
+    for bell in (_runtime.attempts.bell, *_runtime.upkeep_bells):
+        bell.close()
     _runtime.attempts.heartbeat.stop()
     try:
         with _runtime.database.transaction() as connection:
@@ -156,14 +155,16 @@ def _identity(own: Settings) -> WorkerRecord:
     )
 
 
-def _upkeep(own: Settings, context: Context) -> Upkeep:
-    back_up = None
-    if own.backup_dir is not None:
-        back_up = partial(backup.nightly, own.database_url, context.blobs, own.backup_dir, keep=own.backup_keep)
-    household = Household(context.database, context.blobs, context.tiers, back_up)
+def upkeep(own: Settings, context: Context) -> Iterator[Upkeep]:
+    """What keeps things in order, each with a thread of its own: a backup that takes an hour holds up nothing."""
+    household = Household(context.database, context.blobs, context.tiers)
+    periods = Periods(own.clean_s, own.usage_s, own.sweep_s)
     silence_s = own.heartbeat_s * WORKER_SILENCE_BEATS
     ages = Ages(silence_s, own.lease_s, own.orphan_s, own.ledger_keep_months)
-    return Upkeep(context.database, chores(household, Periods(own.clean_s, own.usage_s, own.sweep_s), ages))
+    yield Upkeep(context.database, chores(household, periods, ages))
+    if own.backup_dir is not None:
+        back_up = partial(backup.nightly, own.database_url, context.blobs, own.backup_dir, keep=own.backup_keep)
+        yield Upkeep(context.database, backups(back_up, periods))
 
 
 def _give_back(database: Database, worker_id: str, max_failures: int) -> None:

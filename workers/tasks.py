@@ -64,6 +64,5 @@ def _rescue() -> None:
 
 @app.task(name=beat.UPKEEP)
 def _upkeep() -> None:
-    bell = runtime.current().upkeep_bell
-    if bell is not None:
+    for bell in runtime.current().upkeep_bells:
         bell.ring()

@@ -4,8 +4,9 @@
 
 Beat rings often, and the database says what is due: a chore whose night came while nothing ran is done by the first
 tick after it, and two Beats do no more than one. A round has a thread of its own, so that a media store that answers
-slowly keeps nobody from dispatching and rescuing. A process that is killed in a chore lets go of it with its
-connection to the database; the next tick begins it again, and each chore may be done twice.
+slowly keeps nobody from dispatching and rescuing; the backup, which may take an hour, has one for itself. A process
+that is killed in a chore lets go of it with its connection to the database; the next tick begins it again, and each
+chore may be done twice.
 """
 
 from __future__ import annotations
@@ -51,16 +52,20 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """Something to be done once a period. What it raises is recorded, and it is tried again after the period."""
+    """Something to be done once a period. What it raises is recorded, and it is tried again after the period.
+
+    `pause_s`: how long after a failure instead, counted from its end, for what costs much before it fails.
+    """
 
     name: str
     period_s: float
     work: Callable[[Slice], Swept]
+    pause_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """All chores; `Bell` runs rounds of them."""
+    """Some chores; a `Bell` runs rounds of them."""
 
     database: Database
     chores: Sequence[Chore]
@@ -84,7 +89,7 @@ def run(database: Database, chore: Chore) -> Ended | None:
         if not alone:
             return None
         with database.transaction() as connection:
-            due = upkeep.due(connection, chore.name, chore.period_s)
+            due = upkeep.due(connection, chore.name, chore.period_s, chore.pause_s)
         if due is None:
             return None
         ended = _work(chore, due)

@@ -48,21 +48,28 @@ class Record:
 
 
 # Ticks are not exact, so a tenth of the period early is on time. What stopped half-way
-# goes on at once, unless it failed.
+# goes on at once, unless it failed. A pause begins when the run that failed has ended.
 _DUE = sa.text("""
 SELECT now() AS started_at, (SELECT resume FROM upkeep WHERE chore = :chore) AS resume
 WHERE NOT EXISTS (
     SELECT FROM upkeep
-    WHERE chore = :chore AND started_at > now() - make_interval(secs => 0.9 * :period_s)
+    WHERE chore = :chore
+      AND started_at > now() - make_interval(secs =>
+          CASE WHEN error IS NOT NULL AND CAST(:pause_s AS float) IS NOT NULL
+               THEN duration_s + 0.9 * CAST(:pause_s AS float) ELSE 0.9 * :period_s END)
       AND started_at <= now()  -- a clock that was ahead, and was set back, would stop it until then
       AND (resume IS NULL OR error IS NOT NULL)
 )
 """)
 
 
-def due(connection: Connection, chore: str, period_s: float) -> Due | None:
-    """Whether a chore was not run for a period. Ask it where nobody else can run the chore (`Database.alone`)."""
-    row = connection.execute(_DUE, {"chore": chore, "period_s": period_s}).one_or_none()
+def due(connection: Connection, chore: str, period_s: float, pause_s: float | None = None) -> Due | None:
+    """Whether a chore was not run for a period. Ask it where nobody else can run the chore (`Database.alone`).
+
+    `pause_s` is in the place of the period after a run that failed, from its end on.
+    """
+    values = {"chore": chore, "period_s": period_s, "pause_s": pause_s}
+    row = connection.execute(_DUE, values).one_or_none()
     return None if row is None else Due(row.started_at, row.resume)
 
 

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import os
+import threading
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 from uuid_utils.compat import uuid7
 
+from core import backup
 from core.backup import nightly
+from core.dispatch import Bell
 from core.lanes import Lane
+from core.settings import Settings
 from core.store import speeds
 from core.store.accounts import Account
 from core.store.blobs import Blobs, chunk_key, input_key
 from core.store.session import Database
 from core.store.speeds import Measured
+from core.tiers import Tiers
 from tests.integration import household, quota, work
+from tests.waiting import until
+from workers import runtime
+from workers.stages.context import Context
 from workers.upkeep import Slice, Swept
 
 TWO_YEARS = 25
 """Months after which a reported event goes."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Of a worker's context what upkeep needs."""
+
+    database: Database
+    blobs: Blobs
+    tiers: Tiers
 
 
 @pytest.fixture
@@ -87,3 +106,32 @@ def test_the_backup_of_a_day_is_made_once(database: Database, database_url: str,
 
     assert [chore.work(Slice()).items, chore.work(Slice()).items] == [1, 0]
     assert len([path for path in folder.iterdir() if path.name.startswith("scribelane-")]) == 1
+
+
+def test_a_backup_that_takes_long_keeps_no_other_chore_from_its_run(
+    database: Database, blobs: Blobs, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    monkeypatch.setattr(backup, "nightly", hang)
+    own = settings.model_copy(update={"backup_dir": tmp_path / "backups"})
+    others = {chore.name for chore in household.all_chores(database, blobs)}
+    bells = [Bell(rounds) for rounds in runtime.upkeep(own, cast(Context, _Held(database, blobs, work.TIERS)))]
+
+    def runs() -> dict[str, int]:
+        return {row.chore: row.runs for row in work.execute(database, "SELECT chore, runs FROM upkeep")}
+
+    for n in (1, 2):
+        for bell in bells:
+            bell.ring()
+        assert begun.wait(30)
+        until(lambda n=n: runs() == dict.fromkeys(others, n))  # type: ignore[misc]
+        work.execute(database, "UPDATE upkeep SET started_at = started_at - interval '1 day'")
+    go_on.set()
+    until(lambda: work.execute(database, "SELECT FROM upkeep WHERE chore = 'backup' AND succeeded_at IS NOT NULL"))
+    for bell in bells:
+        bell.close()

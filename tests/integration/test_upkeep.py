@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -143,6 +144,21 @@ def test_a_failure_is_kept_and_tried_again_after_the_period(database: Database) 
     let_pass(database, HOUR)
     assert run(database, counting()[0])
     assert records(database)["count"].error is None
+
+
+def test_a_chore_with_a_pause_waits_for_it_after_a_failure_from_its_end_on(database: Database) -> None:
+    def try_it(work_: Callable[[Slice], Swept]) -> bool:
+        return bool(run(database, Chore("dear", 60, work_, pause_s=HOUR)))
+
+    assert try_it(fail)
+    work.execute(database, "UPDATE upkeep SET duration_s = :s", s=HOUR)
+    let_pass(database, HOUR + 60)
+    assert not try_it(fail)
+    let_pass(database, HOUR - 60)
+    assert try_it(lambda _: Swept(1))
+
+    let_pass(database, 60)
+    assert try_it(lambda _: Swept(0))  # after a success the period counts
 
 
 def test_a_chore_that_fails_keeps_no_other_from_its_run(database: Database) -> None:
