@@ -7,7 +7,9 @@ Only the composition roots read it (`service.app`, `service.cli`, `workers.runti
 from __future__ import annotations
 
 import os
+import re
 import socket
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self
@@ -117,6 +119,32 @@ _MOVED = {
     "SCRIBELANE_MEDIA_MAX_S": "media_max_s",
 }
 """Former settings, and the line of a tier that each of them is now."""
+
+
+_NO_SETTINGS = frozenset({
+    *("URL", "API_KEY", "DATA_DIR"),  # of the client commands
+    *("DATABASE_PASSWORD", "BROKER_PASSWORD", "FLOWER_PASSWORD"),  # of docker-compose.yml, from here on
+    *("BIND", "PORT", "FLOWER_PORT", "GPU0", "GPU1", "WORKER_EXTRAS", "MODELS_FOLDER"),
+    *("TEST_GPU", "BENCH_DATA"),  # of tests and benchmarks
+})  # fmt: skip
+"""What may stand behind `SCRIBELANE_` and is meant for somebody else."""
+
+_OF_KUBERNETES = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)\w*)?)")
+"""What it tells every pod of a Service whose name begins with `scribelane`."""
+
+
+def unknown_variables() -> list[str]:
+    """A sentence on each `SCRIBELANE_*` variable that sets nothing, such as one that is misspelt."""
+    fields = {name.upper() for name in Settings.model_fields}
+    prefix = "SCRIBELANE_"
+    names = sorted(name.upper().removeprefix(prefix) for name in os.environ if name.upper().startswith(prefix))
+    found = []
+    for name in names:
+        if name not in fields | _NO_SETTINGS and not _OF_KUBERNETES.fullmatch(name):
+            close = get_close_matches(name, fields, n=1)
+            meant = f"; is {prefix}{close[0]} meant?" if close else "."
+            found.append(f"{prefix}{name} is no setting and changes nothing{meant}")
+    return found
 
 
 @cache

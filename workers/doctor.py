@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core import tiers
 from core.errors import Misconfigured, ScribelaneError
-from core.settings import Settings, settings
+from core.settings import Settings, settings, unknown_variables
 from core.store import migrations
 from core.store.blobs import Blobs
 from core.store.session import Database
@@ -75,6 +75,11 @@ def _models(own: Settings) -> Iterator[Finding]:
             to_come = own.hub_download and isinstance(error, WeightsMissing)
             state = "not here; the first job would download them" if to_come else "not usable"
             yield Finding(f"weights of {name}", state, str(error))
+
+
+def _variables(_: Settings) -> Iterator[Finding]:
+    unknown = unknown_variables()
+    yield Finding("variables", f"{len(unknown)} of no setting" if unknown else "all known", " ".join(unknown))
 
 
 def _tiers(own: Settings) -> Iterator[Finding]:
@@ -150,6 +155,7 @@ def _blobs(own: Settings) -> Iterator[Finding]:
 _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _versions,
     _models,
+    _variables,
     _tiers,
     _devices,
     _database,

@@ -126,13 +126,18 @@ def _become(command: Command) -> None:
 
 
 def _check_settings() -> None:
-    """Raises `Misconfigured` for a default model that does not exist, or for tiers that cannot work."""
+    """Raises `Misconfigured` for a default model that does not exist, or for tiers that cannot work.
+
+    What is set and is no setting is named, and changes nothing.
+    """
     from core import tiers
     from core.errors import Misconfigured
-    from core.settings import settings
+    from core.settings import settings, unknown_variables
     from models.registry import ModelKind, names
 
     own = settings()
+    for line in unknown_variables():
+        typer.echo(f"warning: {line}", err=True)
     tiers.load(own.tiers_file)
     for kind, model in ((ModelKind.WHISPER, own.whisper_model), (ModelKind.EMBEDDING, own.embedding_model)):
         if model and model not in names(kind):

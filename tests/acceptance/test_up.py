@@ -143,6 +143,17 @@ def test_the_doctor_says_in_a_line_which_setting_cannot_be_read(tmp_path: Path) 
     assert done.stderr.startswith("error: SCRIBELANE_RETENTION_DAYS is no setting any more")
 
 
+@pytest.mark.parametrize("command", [["worker"], ["beat"], ["api"]])
+def test_a_process_names_a_variable_that_sets_nothing(command: list[str]) -> None:
+    servers = dict.fromkeys(("SCRIBELANE_DATABASE_URL", "SCRIBELANE_BROKER_URL", "SCRIBELANE_BLOB_URL"), "x://y")
+    environment = {**os.environ, **servers, "SCRIBELANE_LEAS_S": "90", "SCRIBELANE_WHISPER_MODEL": "nonesuch"}
+    done = subprocess.run(
+        [SCRIBELANE, *command], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("warning: SCRIBELANE_LEAS_S is no setting")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [

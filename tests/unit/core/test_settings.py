@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from core.errors import Misconfigured
-from core.settings import Settings, settings
+from core.settings import Settings, settings, unknown_variables
 from core.tiers import Plan
 
 
@@ -40,6 +41,31 @@ def test_a_variable_of_no_setting_is_ignored(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SCRIBELANE_NO_SUCH_THING", "1")
 
     assert not hasattr(Settings(), "no_such_thing")
+
+
+def test_a_variable_that_sets_nothing_is_named_with_the_setting_that_may_be_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SCRIBELANE_LEAS_S", "SCRIBELANE_NO_SUCH_THING", "scribelane_stall", "SCRIBELANE_LEASE_S"):
+        monkeypatch.setenv(name, "1")
+
+    assert unknown_variables() == [
+        "SCRIBELANE_LEAS_S is no setting and changes nothing; is SCRIBELANE_LEASE_S meant?",
+        "SCRIBELANE_NO_SUCH_THING is no setting and changes nothing.",
+        "SCRIBELANE_STALL is no setting and changes nothing; is SCRIBELANE_STALL_S meant?",
+    ]
+
+
+def test_what_is_meant_for_others_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[3]
+    files = (root / "docker-compose.yml", *root.glob("service/cli/*.py"))
+    theirs = {name for file in files for name in re.findall(r"SCRIBELANE_[A-Z0-9_]+", file.read_text())}
+    assert {"SCRIBELANE_GPU1", "SCRIBELANE_API_KEY"} <= theirs
+    kubernetes = "SCRIBELANE_PORT SCRIBELANE_API_SERVICE_HOST SCRIBELANE_SERVICE_PORT_HTTP SCRIBELANE_PORT_80_TCP_ADDR"
+    for name in (*theirs, *kubernetes.split()):
+        monkeypatch.setenv(name, "1")
+
+    assert unknown_variables() == []
 
 
 @pytest.mark.parametrize("line", ["retention_days", "upload_max_bytes", "media_max_s"])

@@ -39,6 +39,17 @@ def test_the_default_model_of_the_machine_is_looked_for_and_never_downloaded(
     assert all("would download" in finding.state and finding.advice for finding in findings)
 
 
+def test_a_variable_of_no_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    (before,) = doctor._variables(Settings())
+    monkeypatch.setenv("SCRIBELANE_ORPHANS_S", "1")
+
+    (after,) = doctor._variables(Settings())
+
+    assert (before.state, before.advice) == ("all known", "")
+    assert "SCRIBELANE_ORPHANS_S" in after.advice
+    assert "SCRIBELANE_ORPHAN_S meant" in after.advice
+
+
 def test_tiers_that_cannot_work_are_said_by_file_and_line(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text("[tiers.free]\nmedia_max_s = 0\n")
