@@ -61,6 +61,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 @pytest.fixture
 def database_url(servers: Servers) -> str:
     """A migrated, empty database of this test's own."""
+    return fresh_database(servers)
+
+
+def fresh_database(servers: Servers) -> str:
+    """The URL of a migrated, empty database."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(servers.template_url.replace("/template?", "/postgres?"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template".encode())

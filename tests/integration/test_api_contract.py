@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,42 +18,65 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from core.lanes import Tier
 from core.settings import Settings
+from core.store import accounts
 from core.store.accounts import Account
 from core.store.session import Database
 from service.app import create_app
 from service.query_vector import QueryVector
 from service.routes import search
-from tests.conftest import write_tiers
+from tests.conftest import Servers, fresh_database, write_tiers
 from tests.integration import routed, work
 from tests.integration.routed import PROTECTED
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
-@pytest.fixture
-def api(settings: Settings, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """The API, with a vector for every search, and for as many calls as one likes."""
-    monkeypatch.setattr(search, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
-    unhurried = write_tiers(tmp_path / "unhurried.toml", requests_per_minute=1_000_000)
-    app = create_app(settings.model_copy(update={"tiers_file": unhurried}))
-    with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
-        yield client
+@dataclass(frozen=True)
+class Described:
+    """The API as it runs, and as it describes itself."""
+
+    client: TestClient
+    document: schemathesis.BaseSchema
+    database: Database
+    account: Account
+
+
+@pytest.fixture(scope="module")
+def api(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
+    """With a vector for every search, and for as many calls as one likes."""
+    folder, url = tmp_path_factory.mktemp("contract"), fresh_database(servers)
+    app = create_app(
+        Settings(
+            database_url=url,
+            broker_url=servers.broker_url,
+            blob_url=(folder / "blobs").as_uri(),
+            tiers_file=write_tiers(folder / "tiers.toml", upload_max_bytes=1_000_000, requests_per_minute=1_000_000),
+        )
+    )
+    database = Database(url)
+    with database.transaction() as connection:
+        account = accounts.create(connection, "ada", Tier.PRO)
+        key = accounts.issue_key(connection, account.id)
+    with pytest.MonkeyPatch.context() as patch, TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
+        patch.setattr(search, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
+        yield Described(client, schemathesis.openapi.from_asgi("/openapi.json", app), database, account)
+    database.close()
 
 
 @pytest.mark.parametrize("mode", schemathesis.GenerationMode)
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_every_call_is_answered_as_documented(
-    api: TestClient, database: Database, account: Account, method: str, path: str, mode: schemathesis.GenerationMode
+    api: Described, method: str, path: str, mode: schemathesis.GenerationMode
 ) -> None:
-    document = schemathesis.openapi.from_asgi("/openapi.json", api.app)
-    there = routed.belongings(api, database, account)
+    there = routed.belongings(api.client, api.database, api.account)
 
-    @given(case=document[path][method].as_strategy(generation_mode=mode))
+    @given(case=api.document[path][method].as_strategy(generation_mode=mode))
     @examples(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     def answered(case: schemathesis.Case[Any]) -> None:
         if mode is schemathesis.GenerationMode.POSITIVE:
             case.path_parameters.update((name, there[name]) for name in case.path_parameters)
-        case.call_and_validate(headers=dict(api.headers), checks=CHECKS)
+        case.call_and_validate(headers=dict(api.client.headers), checks=CHECKS)
 
     answered()
