@@ -32,10 +32,10 @@ from core.lanes import INFERENCE_QUEUES
 from service import processes
 from service.client import Client, ClientError
 from tests.faults.books import faults_in_the_books, orphans, recovery_s
-from tests.faults.deployment import INFERENCE, SECOND, Deployment, deployment
+from tests.faults.deployment import INFERENCE, SECOND, Deployment, deployment, submit
 from tests.faults.faults import FAULTS, Fault
 from tests.faults.moments import Moment, caught
-from tests.faults.striking import ended, strike, submit
+from tests.faults.striking import ended, strike
 
 RESULTS = Path(__file__).parent / "results" / "faults.json"
 
@@ -117,7 +117,7 @@ def _recoveries(settings: dict[str, str], samples: int) -> list[float]:
     found = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        deployment(Path(folder), **settings) as whole,
+        deployment(Path(folder), settings) as whole,
         whole.client() as client,
     ):
         for _ in range(samples):

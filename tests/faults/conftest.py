@@ -8,8 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.faults.deployment import Deployment, deployment
-from tests.faults.striking import submit
+from tests.faults.deployment import Deployment, deployment, submit
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from core.lanes import INFERENCE_QUEUES, Tier
 from core.store import accounts, migrations
@@ -42,9 +43,12 @@ QUICK_WORK = {
     "SCRIBELANE_CHUNK_AUDIO_S": "30",
     "SCRIBELANE_CHUNK_TARGET_S": "0.5",
     "SCRIBELANE_FAKE_SPEED": "40",
+    "SCRIBELANE_EMBEDDING_MODEL": "fake",
     "SCRIBELANE_HUB_DOWNLOAD": "false",
 }
-"""Chunks of about a second."""
+"""Chunks of about a second, of engines that need no weights."""
+
+RECORDING = Path(__file__).parents[2] / "examples" / "tides.ogg"
 
 INFERENCE = "worker-0"
 SECOND = "worker-1"
@@ -136,7 +140,7 @@ class Deployment:
             alive = {row.id.rpartition("/")[0] for row in found if Path(f"/proc/{row.pid}").exists()}
             return all(self.worker_id(name) in alive for name in names)
 
-        until(here, within_s=120)
+        until(here, within_s=120, every_s=0.1)
 
     @contextmanager
     def database(self) -> Iterator[Database]:
@@ -148,7 +152,7 @@ class Deployment:
 
 
 @contextmanager
-def deployment(folder: Path, **settings: str) -> Iterator[Deployment]:
+def deployment(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Deployment]:
     """Everything with one inference worker, ready to work."""
     supervisor = Supervisor(folder / "logs")
     (folder / "blobs").mkdir()
@@ -163,7 +167,7 @@ def deployment(folder: Path, **settings: str) -> Iterator[Deployment]:
         "SCRIBELANE_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{to_postgres.port}/postgres",
         "SCRIBELANE_BROKER_URL": f"redis://:{valkey_url.password}@127.0.0.1:{to_valkey.port}/0",
         "SCRIBELANE_BLOB_URL": (folder / "blobs").as_uri(),
-        **settings,
+        **(settings or {}),
     }
     port = free_port()
     whole = Deployment(
@@ -189,6 +193,11 @@ def deployment(folder: Path, **settings: str) -> Iterator[Deployment]:
         supervisor.stop()
         to_postgres.close()
         to_valkey.close()
+
+
+def submit(client: Client) -> UUID:
+    """The sample recording, for the fake engine."""
+    return UUID(client.transcribe(RECORDING, {"model": "fake"}).id)
 
 
 def _tend(whole: Deployment, stopping: threading.Event) -> None:

@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
-import httpx
 import redis
 
 from core.job import Stage
 from core.lanes import INFERENCE_QUEUES
+from core.store.session import TRANSACTION_S
 from service import processes
 from tests.faults.deployment import INFERENCE, SECOND, Deployment
 from tests.faults.moments import Caught, Moment
+from tests.faults.state import EVERY_S, attempts, await_end, held_still
 from tests.waiting import until
 
 PREPARE_MOMENTS = (Moment.BEFORE_CLAIM, Moment.AT_WORK, Moment.BEFORE_COMMIT)
@@ -102,19 +102,38 @@ def _stop_past_the_lease(whole: Deployment, caught: Caught) -> Undo:
     whole.start(SECOND, processes.inference_worker("cpu", INFERENCE_QUEUES))
 
     def resume() -> None:
-        until(lambda: attempts(whole, caught.chunk_id) > 1, within_s=120)
+        until(lambda: attempts(whole, caught.chunk_id) > 1, within_s=120, every_s=EVERY_S)
         whole.signal(signal.SIGCONT, *children)
-        until(lambda: whole.client().job(str(caught.job_id)).ended, within_s=120)
+        await_end(whole, caught.job_id)
+        whole.stop(SECOND)
+
+    return resume
+
+
+def _stop_within_a_transaction(whole: Deployment, caught: Caught) -> Undo:
+    """The server grants it the lock that it waits for, and it stands still with it until the server takes it away."""
+    children = whole.children(INFERENCE)
+    whole.signal(signal.SIGSTOP, *children)
+    begun = attempts(whole, caught.chunk_id)
+    whole.start(SECOND, processes.inference_worker("cpu", INFERENCE_QUEUES))
+
+    def resume() -> None:
+        try:
+            until(lambda: held_still(whole, caught.job_id), every_s=EVERY_S)
+            until(lambda: attempts(whole, caught.chunk_id) > begun, within_s=TRANSACTION_S + 60, every_s=EVERY_S)
+        finally:
+            whole.signal(signal.SIGCONT, *children)  # it goes on to commit what another has begun again
+        await_end(whole, caught.job_id)
         whole.stop(SECOND)
 
     return resume
 
 
 def _run_out_of_memory(whole: Deployment, _: Caught) -> Undo:
-    """The process may take no byte more of address space than it has."""
+    """The process has more address space than it may: it gets no byte more."""
     (child,) = whole.children(INFERENCE)
     taken = int(Path(f"/proc/{child}/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.prlimit(child, resource.RLIMIT_AS, (taken, taken))
+    resource.prlimit(child, resource.RLIMIT_AS, (taken // 2, taken // 2))
     # It fails at the first chunk for which its memory does not do, and must not be there for another.
     return lambda: until(lambda: child not in whole.children(INFERENCE), within_s=120)
 
@@ -123,7 +142,7 @@ def _second_beat(whole: Deployment, caught: Caught) -> Undo:
     whole.start("beat-2", processes.beat())
 
     def end() -> None:
-        until(lambda: whole.client().job(str(caught.job_id)).ended, within_s=120)
+        await_end(whole, caught.job_id)
         whole.stop("beat-2")
 
     return end
@@ -158,29 +177,6 @@ def _take_the_database_away(away_s: float) -> Callable[[Deployment, Caught], Und
     return strike
 
 
-def charged(whole: Deployment, caught: Caught) -> tuple[str, int]:
-    """Status and failures of the chunk."""
-    query = "SELECT status, failures FROM chunks WHERE id = %s"
-    with whole.database() as database, database.transaction() as connection:
-        row = connection.exec_driver_sql(query, (caught.chunk_id,)).one()
-    return row.status, row.failures
-
-
-def attempts(whole: Deployment, chunk_id: UUID) -> int:
-    with whole.database() as database, database.transaction() as connection:
-        found = connection.exec_driver_sql("SELECT attempt FROM chunks WHERE id = %s", (chunk_id,)).scalar_one()
-    return int(found)
-
-
-def accepts_work(whole: Deployment) -> bool:
-    """The API answers, and so does the database behind it."""
-    headers = {"Authorization": f"Bearer {whole.key}"}
-    try:
-        return httpx.get(f"{whole.url}/v1/usage", headers=headers, timeout=5, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
 FAULTS = (
     Fault(
         "the inference child is killed",
@@ -203,6 +199,11 @@ FAULTS = (
         _stop_past_the_lease,
         moments=(Moment.AT_WORK,),
         quick=(Moment.AT_WORK,),
+    ),
+    Fault(
+        "the inference child stands still with a lock",
+        _stop_within_a_transaction,
+        moments=(Moment.BEFORE_CLAIM, Moment.BEFORE_COMMIT),
     ),
     Fault("the inference child gets no more memory", _run_out_of_memory, quick=(Moment.AT_WORK,)),
     Fault("a second Beat runs", _second_beat),

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import UUID
 
 from service.answers import JobStatus
 from service.client import Client
-from tests.faults.deployment import Deployment
-from tests.faults.faults import Fault, accepts_work
+from tests.faults.deployment import Deployment, submit
+from tests.faults.faults import Fault
 from tests.faults.moments import Moment, caught
+from tests.faults.state import EVERY_S, accepts_work
 from tests.waiting import until
 
-RECORDING = Path(__file__).parents[2] / "examples" / "tides.ogg"
 WITHIN_S = 180.0
 
 
@@ -27,17 +26,12 @@ class Struck:
     at: object
 
 
-def submit(client: Client) -> UUID:
-    """The sample recording, for the fake engine."""
-    return UUID(client.transcribe(RECORDING, {"model": "fake"}).id)
-
-
 def strike(whole: Deployment, client: Client, fault: Fault, moment: Moment) -> Struck:
     """Returns as soon as the service accepts work again."""
     with caught(whole, moment, fault.stage, fault.worker, lambda: submit(client)) as held:
         undo = fault.strike(whole, held)
     undo()
-    until(lambda: accepts_work(whole), within_s=WITHIN_S)
+    until(lambda: accepts_work(whole), WITHIN_S, EVERY_S)
     return Struck([held.job_id, submit(client)], held.at)
 
 
@@ -50,5 +44,5 @@ def ended(client: Client, job_ids: Sequence[UUID]) -> list[JobStatus]:
         return all(job.ended for job in found)
 
     with suppress(AssertionError):
-        until(all_have, within_s=WITHIN_S)
+        until(all_have, WITHIN_S, EVERY_S)
     return found

@@ -18,10 +18,11 @@ from service import processes
 from service.processes import Command
 from tests.faults.books import faults_in_the_books, orphans
 from tests.faults.conftest import Undisturbed
-from tests.faults.deployment import INFERENCE, SECOND
-from tests.faults.faults import FAULTS, Fault, charged
+from tests.faults.deployment import INFERENCE, SECOND, submit
+from tests.faults.faults import FAULTS, Fault
 from tests.faults.moments import Moment, account_locked, caught
-from tests.faults.striking import ended, strike, submit
+from tests.faults.state import charged
+from tests.faults.striking import ended, strike
 from tests.waiting import until
 
 CASES = [
