@@ -19,6 +19,7 @@ from core.job import Stage
 from core.lanes import INFERENCE_QUEUES
 from core.store.session import TRANSACTION_S
 from service import processes
+from tests.faults import media
 from tests.faults.deployment import INFERENCE, SECOND, Deployment
 from tests.faults.moments import Caught, Moment
 from tests.faults.state import EVERY_S, attempts, await_end, held_still
@@ -209,5 +210,12 @@ FAULTS = (
     Fault("a second Beat runs", _second_beat),
     Fault("every worker is restarted in turn", _restart_every_worker),
     Fault("everything is told to stop, and started again", _terminate_everything),
+    Fault(
+        "the media store is away from the io worker",
+        media.take_away,
+        Stage.PREPARE,
+        (Moment.BEFORE_CLAIM, Moment.BEFORE_COMMIT),
+    ),
+    Fault("the media store is away from the inference worker", media.take_away),
     Fault("PostgreSQL is away for 60 s", _take_the_database_away(60.0)),
 )
