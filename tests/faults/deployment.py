@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,9 +152,11 @@ class Deployment:
 
 
 @contextmanager
-def deployment(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Deployment]:
+def deployment(
+    folder: Path, settings: Mapping[str, str] | None = None, supervised: Callable[[Path], Supervisor] = Supervisor
+) -> Iterator[Deployment]:
     """Everything with one inference worker, ready to work."""
-    supervisor = Supervisor(folder / "logs")
+    supervisor = supervised(folder / "logs")
     (folder / "blobs").mkdir()
     database_url = start_postgres(supervisor, folder / "postgres")
     valkey_url = urllib.parse.urlsplit(start_valkey(supervisor, folder / "valkey"))
