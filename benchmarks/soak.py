@@ -1,0 +1,139 @@
+"""Does memory stay flat, and do workers take new processes without standing still? Many chunks, then many recycles.
+
+First a whole service on this machine with the fake engines, and after it another with real weights: recordings and PDFs
+are submitted as long as chunks (transcribed or embedded) are wanted, while a client lists its jobs, searches, and reads
+`/metrics`. Once a second the memory of every process is read (`benchmarks/memory.py`). Compared are the third and the
+last quarter of the work. Flat is a growth of at most 1 KiB a fake chunk: a worker that is never idle and takes ten
+seconds for a chunk would hold 260 MiB more after a month; and of 256 KiB a real chunk: the least that would be left if
+the sound of a chunk (at least 30 s, 937 KiB as it is stored) or its features were forgotten now and then, in the few
+chunks that two cores can do.
+
+Then a worker whose process ends after two chunks, over and over (`benchmarks/recycling.py`).
+
+The tables go to standard output and to `benchmarks/results/soak.json`. The exit status is 1 if the memory of a process
+is not flat, a recycle stood still, or one was charged to a chunk. The defaults are a short run; this one is long:
+
+    .venv/bin/python -m benchmarks.soak --chunks 5000 --real 50 --recycles 170 --real-recycles 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import httpx
+
+from benchmarks.loaded_service import SAMPLE, LoadedService, loaded_service
+from benchmarks.memory import Growth, Watch
+from benchmarks.recycling import Recycles, recycle
+from benchmarks.responsiveness import QUESTION, long_recording
+from service.answers import JobStatus
+from service.client import Client
+
+RESULTS = Path(__file__).parent / "results" / "soak.json"
+PDF = SAMPLE.with_name("tides.pdf")
+LIMIT_KIB = 1000.0
+LIMIT_REAL_KIB = 256_000.0
+"""Growth a thousand chunks."""
+FAKE = {"SCRIBELANE_WHISPER_MODEL": "fake", "SCRIBELANE_EMBEDDING_MODEL": "fake", "SCRIBELANE_FAKE_SPEED": "2000"}
+SHORT_CHUNKS = {"SCRIBELANE_CHUNK_AUDIO_S": "30", "SCRIBELANE_CHUNK_TARGET_S": "0.01"}
+_OPEN_JOBS = 6
+_POLL_S = 1.0
+
+_DONE = "SELECT count(*) AS n FROM chunks WHERE stage IN ('transcribe', 'embed') AND status = 'done'"
+_OPEN = "SELECT count(*) AS n FROM jobs WHERE status IN ('queued', 'processing')"
+_FAILED = "SELECT id, error_code FROM jobs WHERE status = 'failed'"
+
+Submit = Callable[[Client], JobStatus]
+
+
+def main() -> int:
+    """Soak, recycle, print; 1 if something does not hold."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--chunks", type=int, default=500, help="fake ones")
+    asked.add_argument("--real", type=int, default=20, help="chunks with real weights")
+    asked.add_argument("--recycles", type=int, default=10, help="with the fake engines")
+    asked.add_argument("--real-recycles", type=int, default=4, help="with real weights")
+    options, _ = asked.parse_known_args()  # `make bench` passes every benchmark the options of all
+    soaks = {}
+    for kind, chunks, limit, engines in (
+        ("fake", options.chunks, LIMIT_KIB, FAKE),
+        ("real", options.real, LIMIT_REAL_KIB, {}),
+    ):
+        if chunks:
+            soaks[kind] = _soak(chunks, limit, engines)
+            _print_growths(f"{chunks} {kind} chunks", soaks[kind])
+    runs = {"fake": (options.recycles, FAKE), "real": (options.real_recycles, {})}
+    recycles = {kind: recycle(n, {**SHORT_CHUNKS, **engines}) for kind, (n, engines) in runs.items() if n}
+    _print_recycles(recycles)
+    RESULTS.parent.mkdir(exist_ok=True)
+    memory = {kind: [asdict(one) for one in growths] for kind, growths in soaks.items()}
+    recycled = {kind: asdict(one) for kind, one in recycles.items()}
+    RESULTS.write_text(json.dumps({"memory": memory, "recycles": recycled}, indent=2) + "\n")
+    flat = all(one.flat for growths in soaks.values() for one in growths)
+    return 0 if flat and all(one.held for one in recycles.values()) else 1
+
+
+def _soak(chunks: int, limit_kib: float, engines: Mapping[str, str]) -> list[Growth]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        loaded_service(["soak"], **SHORT_CHUNKS, **engines) as service,
+        httpx.Client(base_url=service.local.url, trust_env=False) as monitor,
+    ):
+        watch, client = Watch(service.local.process.pid), service.clients["soak"]
+        inputs = _inputs(long_recording(Path(folder)))
+        while (done := service.rows(_DONE)[0].n) < chunks:
+            for _ in range(_OPEN_JOBS - service.rows(_OPEN)[0].n):
+                next(inputs)(client)
+            client.jobs()
+            client.search(QUESTION)
+            monitor.get("/metrics").raise_for_status()
+            watch.sample(done)
+            _refuse_failures(service)
+            time.sleep(_POLL_S)
+        return watch.growth(limit_kib)
+
+
+def _inputs(long: Path) -> Iterator[Submit]:
+    """A quarter of an hour of speech, two recordings of a minute and a half, four PDFs; and again."""
+    submits: Sequence[Submit] = (
+        lambda client: client.transcribe(long),
+        *[lambda client: client.transcribe(SAMPLE)] * 2,
+        *[lambda client: client.embed(PDF)] * 4,
+    )
+    return itertools.cycle(submits)
+
+
+def _refuse_failures(service: LoadedService) -> None:
+    if failed := service.rows(_FAILED):
+        sys.exit(f"a job failed, so this is no soak: {failed[0]}\n{service.local.log_tail()}")
+
+
+def _print_growths(what: str, growths: Sequence[Growth]) -> None:
+    print(f"{what:<24} {'at 10 %, MiB':>13} {'at half':>9} {'at the end':>11} {'KiB per 1,000 chunks':>21}  flat")
+    for one in growths:
+        held = [kib / 1024 for kib in (one.early_kib, one.half_kib, one.end_kib)]
+        flat = "yes" if one.flat else "no"
+        print(f"{one.process:<24} {held[0]:>13.1f} {held[1]:>9.1f} {held[2]:>11.1f} {one.grows_kib:>21.0f}  {flat}")
+    print(flush=True)
+
+
+def _print_recycles(recycles: Mapping[str, Recycles]) -> None:
+    head = f"{'chunks':>7} {'median, s':>10} {'worst':>7} {'stuck':>6} {'charged':>8} {'left over':>10}"
+    print(f"{'engines':<8} {'recycles':>9} {head}")
+    for kind, one in recycles.items():
+        times = f"{one.median_s:>10.1f} {one.worst_s:>7.1f}"
+        print(
+            f"{kind:<8} {one.recycles:>9} {one.chunks:>7} {times} {one.stuck:>6} {one.charged:>8} {one.left_over:>10}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
