@@ -2,11 +2,13 @@
 
 What is counted is a process's anonymous memory (`Anonymous` in `/proc/PID/smaps_rollup`): what it allocated and still
 holds. Pages of files, such as libraries and weights, belong to the system, which takes them back when it needs them.
+
+What a process needs for the input in work comes and goes; what it keeps is the least that it held in a while. That must
+not grow.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,32 +17,39 @@ from pathlib import Path
 import psutil
 
 OPENER = "opener of one input"
-"""A process for each input, which ends with it: its row is the largest that was seen."""
+"""A process for each input, which ends with it, and so cannot grow."""
 
 
+Sample = tuple[int, int]
+"""How many chunks were done, and KiB held then."""
+
+_SHOWN = (0.1, 0.5, 1.0)
 _NEAR = 5
-"""Samples that together say what is held at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Memory of one process in KiB at a tenth, at half and at the end, and its growth over the second half."""
+    """What one process kept, in KiB, at a tenth of the work, at half and at the end, and its growth from then on.
+
+    `most_kib` is the most that it ever held.
+    """
 
     process: str
     early_kib: float
     half_kib: float
     end_kib: float
+    most_kib: float
     grows_kib: float
     """Per thousand chunks."""
     flat: bool
 
 
 class Watch:
-    """Samples of every process below one, each with how many chunks were done by then."""
+    """Samples of every process below one, by its name."""
 
     def __init__(self, root: int) -> None:
         self._root = psutil.Process(root)
-        self._samples: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        self.samples: dict[str, list[Sample]] = defaultdict(list)
 
     def sample(self, chunks: int) -> None:
         """Look at all processes now. Those of one name (PostgreSQL's, one for each connection) count together."""
@@ -50,32 +59,31 @@ class Watch:
             held[name] = max(held[name], kib) if name == OPENER else held[name] + kib
         for name, kib in held.items():
             if kib:
-                self._samples[name].append((chunks, kib))
+                self.samples[name].append((chunks, kib))
 
     def growth(self, limit_kib: float) -> list[Growth]:
         """Every process that was seen throughout. Flat: it grows by at most `limit_kib` in a thousand chunks."""
-        last = max((samples[-1][0] for samples in self._samples.values()), default=0)
-        found = [_growth(name, samples, last, limit_kib) for name, samples in sorted(self._samples.items())]
+        last = max((samples[-1][0] for samples in self.samples.values()), default=0)
+        found = [_growth(name, samples, last, limit_kib) for name, samples in sorted(self.samples.items())]
         return [one for one in found if one is not None]
 
 
-def _growth(name: str, samples: Sequence[tuple[int, int]], chunks: int, limit_kib: float) -> Growth | None:
-    """Compared are the medians of the third and the last quarter of the work, so that no single moment decides."""
-    third, last = ([one for one in samples if low <= one[0] / chunks <= high] for low, high in ((0.5, 0.75), (0.75, 1)))
-    if not third or not last or samples[0][0] > chunks / 4:
+def _growth(name: str, samples: Sequence[Sample], chunks: int, limit_kib: float) -> Growth | None:
+    """Compared are the third and the last quarter of the work."""
+    if samples[0][0] > chunks / 4 or samples[-1][0] < chunks * 3 / 4:
         return None
-    early_kib, half_kib, end_kib = (_held(name, samples, part * chunks) for part in (0.1, 0.5, 1.0))
-    grows_kib = 0.0
-    if name != OPENER:
-        more_kib = statistics.median(kib for _, kib in last) - statistics.median(kib for _, kib in third)
-        grows_kib = 1000 * more_kib / (chunks / 4)
-    return Growth(name, early_kib, half_kib, end_kib, grows_kib, grows_kib <= limit_kib)
+    early_kib, half_kib, end_kib = (_kept(samples, (part - 0.05) * chunks, (part + 0.05) * chunks) for part in _SHOWN)
+    third_kib, last_kib = (_kept(samples, part * chunks, (part + 0.25) * chunks) for part in (0.5, 0.75))
+    grows_kib = 0.0 if name == OPENER else 1000 * (last_kib - third_kib) / (chunks / 4)
+    most_kib = max(kib for _, kib in samples)
+    return Growth(name, early_kib, half_kib, end_kib, most_kib, grows_kib, grows_kib <= limit_kib)
 
 
-def _held(name: str, samples: Sequence[tuple[int, int]], chunks: float) -> float:
-    """What the process held when so many chunks were done."""
-    near = sorted(samples, key=lambda sample: abs(sample[0] - chunks))[:_NEAR]
-    return (max if name == OPENER else statistics.median)(kib for _, kib in near)
+def _kept(samples: Sequence[Sample], begin: float, end: float) -> float:
+    """The least held from one number of chunks to another, or about then."""
+    inside = [kib for done, kib in samples if begin <= done <= end]
+    near = sorted(samples, key=lambda sample: abs(sample[0] - (begin + end) / 2))[:_NEAR]
+    return min(inside or [kib for _, kib in near])
 
 
 def _names(root: psutil.Process) -> dict[int, str]:
