@@ -17,7 +17,7 @@ from typing import Any
 
 from core.errors import JobError
 from core.job import JobKind
-from workers.inputs.confinement import Bounds, confine
+from workers.inputs.confinement import Bounds, Reach, confine
 
 TOO_LARGE = 71
 """The exit status of a process that needed more memory or disk than its bounds."""
@@ -29,9 +29,10 @@ def main(request: dict[str, Any]) -> None:
     """Open what the request names, within its bounds."""
     for word in (signal.SIGTERM, signal.SIGINT):  # a worker that is stopped finishes its chunk; its end is ours
         signal.signal(word, signal.SIG_IGN)
-    _say(refused=confine(Bounds(**request["bounds"])))
+    path, result = Path(request["path"]), Path(request["result"])
+    _say(refused=confine(Bounds(**request["bounds"]), Reach(path, result.parent)))
     try:
-        _open(JobKind(request["kind"]), Path(request["path"]), Path(request["result"]), request["most"])
+        _open(JobKind(request["kind"]), path, result, request["most"])
     except JobError as error:
         _say(error=error.code, message=error.message)
     except MemoryError:

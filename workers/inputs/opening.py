@@ -11,6 +11,7 @@ import json
 import os
 import selectors
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -89,7 +90,7 @@ def decode(
     room = int(max_s * _AUDIO_BYTES_PER_S) + _ROOM_BYTES
     request = _Request(JobKind.TRANSCRIPTION, path, scratch, max_s, _bounds(limits, room))
     done = _opened(request, limits, on_progress)
-    n_samples = scratch.stat().st_size // 2
+    n_samples = _written(request) // 2
     return DecodedAudio(scratch, n_samples, n_samples / RATE_HZ, damaged=bool(done.get("damaged")))
 
 
@@ -99,13 +100,29 @@ def read_pages(path: Path, *, max_pages: int, limits: OpenLimits, on_page: Calla
 
     result = path.with_name("pages")
     room = max_pages * PAGE_TEXT_BYTES + _ROOM_BYTES
-    _opened(_Request(JobKind.DOCUMENT, path, result, max_pages, _bounds(limits, room)), limits, on_page)
+    request = _Request(JobKind.DOCUMENT, path, result, max_pages, _bounds(limits, room))
+    _opened(request, limits, on_page)
+    _written(request)
     pages, n_pages, empty, failed = json.loads(result.read_bytes())
     return PdfText(tuple(Page(int(n), str(text)) for n, text in pages), n_pages, empty, tuple(failed))
 
 
 def _bounds(limits: OpenLimits, file_bytes: int) -> Bounds:
     return Bounds(limits.memory_bytes, int(limits.total_s) + 1, file_bytes)
+
+
+def _written(request: _Request) -> int:
+    """The length of the file that the process left, which is gone by now. A link, for one, would be another's file."""
+    try:
+        found = request.result.lstat()
+    except FileNotFoundError:
+        found = None
+    if found is None or not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        log.error("whoever opened an input left no file of its own", mode=found and stat.filemode(found.st_mode))
+        raise request.unreadable("The file is damaged in a way that cannot be opened.")
+    if found.st_size > request.bounds.file_bytes:
+        raise request.unreadable("Opening the file takes more memory or space than this service allows.")
+    return found.st_size
 
 
 def _opened(request: _Request, limits: OpenLimits, on_progress: Callable[[], None]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -179,6 +180,32 @@ def broken_by(killer: signal.Signals, path: Path) -> None:
             one.send_signal(killer)
 
     read(written(path, nasty.wordy_pdf()), on_page=strike)
+
+
+def left(result: Callable[[Path], object], path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read a document by a process that was taken over: it says that it is done, and leaves what it likes."""
+    script = path / "taken_over.py"
+    script.write_text("print('{\"done\": true}')")
+    monkeypatch.setattr(opening._Request, "argv", lambda request: [sys.executable, str(script)])
+    result(path / "pages")
+    read(written(path, DOCUMENT.read_bytes()))
+
+
+RESULTS: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda result: None,
+    "a link to another's file": lambda result: result.symlink_to("/etc/hostname"),
+    "another's file itself": lambda result: result.hardlink_to(result.with_name("taken_over.py")),
+    "a pipe that nobody writes to": os.mkfifo,
+    "more than there is room for": lambda result: result.write_bytes(bytes(128 * MIB)),
+}
+
+
+@pytest.mark.parametrize("result", RESULTS)
+def test_what_a_taken_over_process_leaves_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: str
+) -> None:
+    with pytest.raises(PdfUnreadable):
+        left(RESULTS[result], tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("crash", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
