@@ -98,6 +98,8 @@ def _names(root: psutil.Process) -> dict[int, str]:
             role = f"{parent} {role}"
             children[role] += 1
             role += f" {children[role]}" if children[role] > 1 else ""
+        elif role == parent == "beat":  # Celery forks the clock off the worker that takes its ticks
+            role = "beat clock"
         names[process.pid] = role
     return names
 
