@@ -62,7 +62,7 @@ class Recycles:
 
 def recycle(n: int, settings: Mapping[str, str]) -> Recycles:
     """Have the process of an inference worker replaced `n` times while it is busy."""
-    with tempfile.TemporaryDirectory() as folder, deployment(Path(folder), **{**DEFAULTS, **settings}) as whole:
+    with tempfile.TemporaryDirectory() as folder, deployment(Path(folder), {**DEFAULTS, **settings}) as whole:
         whole.stop(INFERENCE)
         whole.supervisor.log_of(INFERENCE).unlink()
         command = processes.inference_worker("cpu", INFERENCE_QUEUES)

@@ -17,7 +17,7 @@ EVERY_S = 0.1
 def await_end(whole: Deployment, job_id: UUID, within_s: float = 120) -> None:
     """Wait until a job has ended, however."""
     with whole.client() as client:
-        until(lambda: client.job(str(job_id)).ended, within_s, EVERY_S)
+        until(lambda: client.job(str(job_id)).ended, within_s, every_s=EVERY_S)
 
 
 def charged(whole: Deployment, caught: Caught) -> tuple[str, int]:

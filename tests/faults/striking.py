@@ -31,7 +31,7 @@ def strike(whole: Deployment, client: Client, fault: Fault, moment: Moment) -> S
     with caught(whole, moment, fault.stage, fault.worker, lambda: submit(client)) as held:
         undo = fault.strike(whole, held)
     undo()
-    until(lambda: accepts_work(whole), WITHIN_S, EVERY_S)
+    until(lambda: accepts_work(whole), WITHIN_S, every_s=EVERY_S)
     return Struck([held.job_id, submit(client)], held.at)
 
 
@@ -44,5 +44,5 @@ def ended(client: Client, job_ids: Sequence[UUID]) -> list[JobStatus]:
         return all(job.ended for job in found)
 
     with suppress(AssertionError):
-        until(all_have, WITHIN_S, EVERY_S)
+        until(all_have, WITHIN_S, every_s=EVERY_S)
     return found
