@@ -12,8 +12,7 @@ import httpx
 import pytest
 
 from service.launch import SCRIBELANE
-from tests.acceptance.conftest import Service, start_service
-from tests.waiting import until
+from tests.acceptance.conftest import Service
 
 
 def test_a_second_up_on_the_same_folder_says_so_and_exits(service: Service) -> None:
@@ -87,37 +86,6 @@ def test_a_client_without_a_service_says_what_to_do(tmp_path: Path) -> None:
     assert "SCRIBELANE_API_KEY" in alone.stderr
 
 
-def test_stopping_leaves_no_process_behind(tmp_path: Path) -> None:
-    running = start_service(tmp_path / "data")
-    group = _children(running.pid)
-    assert len(group) >= 7
-    assert running.stop() == 0
-    assert not [pid for pid in group if _lives(pid)]
-
-
-def test_a_killed_up_takes_its_processes_along_and_can_be_started_again(tmp_path: Path) -> None:
-    running = start_service(tmp_path / "data")
-    group = _children(running.pid)
-    running.kill()
-    until(lambda: not [pid for pid in group if _lives(pid)], what="its children have ended")
-    again = start_service(tmp_path / "data")
-    assert again.stop() == 0
-
-
-def _lives(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits to be collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def _children(pid: int) -> list[int]:
-    """Every process below `pid`."""
-    below = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return below + [deeper for child in below for deeper in _children(child)]
-
-
 @pytest.mark.parametrize("command", [["worker"], ["beat"], ["api"]])
 def test_a_process_without_its_settings_says_which_and_exits(command: list[str]) -> None:
     bare = {name: value for name, value in os.environ.items() if not name.startswith("SCRIBELANE_")}
@@ -141,17 +109,6 @@ def test_the_doctor_says_in_a_line_which_setting_cannot_be_read(tmp_path: Path) 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: SCRIBELANE_RETENTION_DAYS is no setting any more")
-
-
-@pytest.mark.parametrize("command", [["worker"], ["beat"], ["api"]])
-def test_a_process_names_a_variable_that_sets_nothing(command: list[str]) -> None:
-    servers = dict.fromkeys(("SCRIBELANE_DATABASE_URL", "SCRIBELANE_BROKER_URL", "SCRIBELANE_BLOB_URL"), "x://y")
-    environment = {**os.environ, **servers, "SCRIBELANE_LEAS_S": "90", "SCRIBELANE_WHISPER_MODEL": "nonesuch"}
-    done = subprocess.run(
-        [SCRIBELANE, *command], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("warning: SCRIBELANE_LEAS_S is no setting")
 
 
 @pytest.mark.parametrize(
