@@ -16,6 +16,7 @@ from core.store.blobs import Blobs
 from core.store.session import Database
 
 _AT_ONCE = 100
+_ROWS_AT_ONCE = 10_000
 
 
 def erase_job(database: Database, blobs: Blobs, job_id: UUID, account_id: UUID) -> None:
@@ -36,19 +37,29 @@ def erase_job(database: Database, blobs: Blobs, job_id: UUID, account_id: UUID) 
 def erase_account(database: Database, blobs: Blobs, account_id: UUID) -> int:
     """End and erase all jobs of an account and then forget it; returns how many jobs. Raises the blob store's error.
 
-    Its keys are revoked first, so that nothing new comes in, but for what was let in before: a job that is submitted
-    meanwhile is erased with the others, and one that comes later finds no account. If it is killed half-way, calling
-    it again goes on.
+    It is closed first: a job that was submitted before that is erased with the others, and one that comes later is
+    refused. What there may be millions of goes in slices, a transaction each, before the last one, which keeps
+    dispatchers waiting. If it is killed half-way, the account stays closed, and calling it again goes on.
     """
     with database.transaction() as connection:
-        accounts.revoke_keys(connection, account_id)
+        accounts.close(connection, account_id)
     n_erased = 0
     while True:
         with database.transaction() as connection:
             found = jobs.newest_of(connection, account_id, _AT_ONCE)  # the oldest are in work, and make room for them
-            if not found and accounts.delete(connection, account_id):
-                return n_erased
         for job_id in found:
             with suppress(NotFound):  # its owner, or the clean-up, was quicker
                 erase_job(database, blobs, job_id, account_id)
                 n_erased += 1
+        if not found and _forget(database, account_id):
+            return n_erased
+
+
+def _forget(database: Database, account_id: UUID) -> bool:
+    """Forget an account that has no jobs; False if it has any."""
+    forgotten = _ROWS_AT_ONCE
+    while forgotten >= _ROWS_AT_ONCE:
+        with database.transaction() as connection:
+            forgotten = accounts.forget_some(connection, account_id, _ROWS_AT_ONCE)
+    with database.transaction() as connection:
+        return accounts.delete(connection, account_id)

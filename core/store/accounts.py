@@ -27,7 +27,19 @@ from core.store.tables import accounts, api_keys, jobs
 _KEY_BYTES = 32
 _PREFIX_LENGTH = 9
 
+_DELETED = "This account has been deleted."
+
 _WORKS = sa.or_(api_keys.c.revoked_at.is_(None), api_keys.c.revoked_at > sa.func.now())
+
+# By an index: looking through the table, each slice would come by all that those before it have deleted.
+_FORGET_SOME = [
+    sa.text(f"""
+        DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM {table} WHERE account_id = :account ORDER BY {order} LIMIT :at_most FOR UPDATE SKIP LOCKED
+        ))
+    """)
+    for table, order in (("usage_events", "period"), ("idempotency_keys", "key"), ("batches", "account_id"))
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +102,11 @@ def issue_key(connection: Connection, account_id: UUID) -> str:
 
 
 def by_key(connection: Connection, key: str) -> Account | None:
-    """The account that a key belongs to, or None for an unknown or revoked key."""
+    """The account that a key belongs to, or None for an unknown or revoked key, or of an account that is erased."""
     row = connection.execute(
         sa.select(accounts)
         .join(api_keys, api_keys.c.account_id == accounts.c.id)
-        .where(api_keys.c.hash == _hash(key), _WORKS),
+        .where(api_keys.c.hash == _hash(key), _WORKS, accounts.c.erasing_since.is_(None)),
     ).one_or_none()
     return None if row is None else Account(row.id, row.name, Tier(row.tier), row.operator)
 
@@ -116,6 +128,26 @@ def revoke_keys(connection: Connection, account_id: UUID, *, prefix: str | None 
         these = these.where(api_keys.c.prefix == prefix)
     ends = sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, grace_s)
     return connection.execute(these.values(revoked_at=sa.func.least(api_keys.c.revoked_at, ends))).rowcount
+
+
+def close(connection: Connection, account_id: UUID) -> None:
+    """Let nobody in any more, by no key, for ever: the account is being erased. Its ledger may go from now on."""
+    first = sa.func.coalesce(accounts.c.erasing_since, sa.func.now())
+    connection.execute(sa.update(accounts).where(accounts.c.id == account_id).values(erasing_since=first))
+    revoke_keys(connection, account_id)
+
+
+def check_open(connection: Connection, account_id: UUID) -> None:
+    """Raises `Unauthorized` for an account that is being erased. Only who holds its row's lock may rely on it."""
+    query = sa.select(accounts.c.erasing_since.is_(None)).where(accounts.c.id == account_id)
+    if not connection.scalar(query):
+        raise Unauthorized(_DELETED)
+
+
+def forget_some(connection: Connection, account_id: UUID, at_most: int) -> int:
+    """Delete some of the rows of which an account that is being erased may have very many; returns how many."""
+    values = {"account": account_id, "at_most": at_most}
+    return sum(connection.execute(statement, values).rowcount for statement in _FORGET_SOME)
 
 
 def delete(connection: Connection, account_id: UUID) -> bool:
@@ -141,7 +173,7 @@ def existing() -> Iterator[None]:
         yield
     except IntegrityError as error:
         if isinstance(error.orig, psycopg.errors.ForeignKeyViolation):
-            raise Unauthorized("This account has been deleted.") from error
+            raise Unauthorized(_DELETED) from error
         raise
 
 

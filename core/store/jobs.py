@@ -97,13 +97,14 @@ class Job:
 def insert(connection: Connection, first: NewJob, *more: NewJob) -> None:
     """Accept jobs of one account and lane in the caller's transaction, and admit those that there is room for.
 
-    Raises `Unauthorized` if the account has been deleted meanwhile.
+    Raises `Unauthorized` if the account has been deleted meanwhile, or is being erased.
     """
     retention = sa.func.make_interval(0, 0, 0, 0, 0, 0, first.retention_days * 86400)
     inserting = sa.insert(jobs).values(expires_at=sa.func.now() + retention)
     with accounts.existing():
         connection.execute(inserting, [_row(new) for new in (first, *more)])
     admit(connection, first.account_id, first.lane)
+    accounts.check_open(connection, first.account_id)  # after the lock of the account's row, which that one takes
 
 
 def _row(new: NewJob) -> dict[str, object]:

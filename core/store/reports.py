@@ -28,7 +28,8 @@ FROM usage_events
 """
 
 # An event and its totals are one transaction, and this statement sees one moment: whatever differs is wrong.
-# This month's and the one before: what is older has been closed, and is not looked at for ever.
+# This month's and the one before: what is older has been closed, and is not looked at for ever. Not that of an account
+# that is being erased, whose events go slice by slice.
 _OFF = sa.text(f"""
 SELECT account_id, period, unit
 FROM ({_LEDGER} WHERE period >= {PERIOD} - interval '1 month' GROUP BY account_id, period, unit) AS ledger
@@ -36,6 +37,7 @@ FULL JOIN (SELECT * FROM usage_totals WHERE period >= {PERIOD} - interval '1 mon
     USING (account_id, period, unit)
 WHERE (totals.reserved, totals.used, totals.granted) IS DISTINCT FROM
       (coalesce(ledger.reserved, 0), coalesce(ledger.used, 0), coalesce(ledger.granted, 0))
+  AND account_id NOT IN (SELECT id FROM accounts WHERE erasing_since IS NOT NULL)
 ORDER BY account_id, period, unit
 """)
 

@@ -25,6 +25,11 @@ def _account_id() -> sa.Column[object]:
     return sa.Column("account_id", UUID, sa.ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False)
 
 
+def _account_id_of_the_job() -> sa.Column[object]:
+    """No reference of its own: the end of an account would look through all rows for those that went with its jobs."""
+    return sa.Column("account_id", UUID, nullable=False)
+
+
 def _amount(name: str, *, default_0: bool = False) -> sa.Column[object]:
     """Seconds or pages, exact to the thousandth."""
     return sa.Column(name, NUMERIC(14, 3), nullable=False, server_default="0" if default_0 else None)
@@ -38,6 +43,7 @@ accounts = sa.Table(
     sa.Column("tier", sa.Text, nullable=False),
     sa.Column("operator", sa.Boolean, nullable=False, server_default=sa.false()),
     _time("created_at", nullable=False, default_now=True),
+    _time("erasing_since"),
 )
 
 api_keys = sa.Table(
@@ -107,7 +113,7 @@ chunks = sa.Table(
     metadata,
     sa.Column("id", UUID, primary_key=True, server_default=sa.text("uuidv7()")),
     _job_id(),
-    _account_id(),
+    _account_id_of_the_job(),
     sa.Column("stage", sa.Text, nullable=False),
     sa.Column("ordinal", sa.Integer, nullable=False),
     sa.Column("queue", sa.Text, nullable=False),
@@ -167,7 +173,7 @@ passages = sa.Table(
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     _job_id(),
-    _account_id(),
+    _account_id_of_the_job(),
     sa.Column("chunk_ordinal", sa.Integer, nullable=False),
     sa.Column("ordinal", sa.Integer, nullable=False),
     sa.Column("text", sa.Text, nullable=False),

@@ -11,8 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
+from sqlalchemy.engine import Connection
 
+from core import erasure
 from core.dispatch import Dispatcher
 from core.erasure import erase_account, erase_job
 from core.errors import NotFound, Unauthorized
@@ -25,6 +28,7 @@ from core.store.session import Database
 from tests.integration import batched, repeated, work
 from tests.integration.traces import files_with, tables_with
 from tests.waiting import until
+from workers.accounting import reconcile
 
 NAME, WORDS, SHELF, MEDIA = "unrepeatable-name.wav", "Words of part 0", "an-unusual-shelf", b"RIFFmedia-of-its-own"
 TEXTS = (NAME, WORDS, SHELF, MEDIA.decode())
@@ -189,6 +193,128 @@ def test_a_job_that_comes_after_its_account_is_gone_is_refused(database: Databas
 
     with pytest.raises(Unauthorized):
         work.submit(database, account)
+
+
+def test_an_account_that_is_being_erased_takes_no_job_from_whoever_was_let_in_before(
+    api: TestClient, database: Database, account: Account
+) -> None:
+    with database.transaction() as connection:
+        accounts.close(connection, account.id)
+
+    with pytest.raises(Unauthorized, match="deleted"):
+        work.submit(database, account)
+    assert work.execute(database, "SELECT FROM jobs") == []
+
+
+def test_no_new_key_opens_an_account_that_is_being_erased(
+    api: TestClient, database: Database, account: Account
+) -> None:
+    with database.transaction() as connection:
+        key = accounts.issue_key(connection, account.id)
+    authorized = {"Authorization": f"Bearer {key}"}
+    assert api.get("/v1/jobs", headers=authorized).status_code == 200
+
+    with database.transaction() as connection:
+        accounts.close(connection, account.id)
+        later = accounts.issue_key(connection, account.id)
+
+    for one in (key, later):
+        assert api.get("/v1/jobs", headers={"Authorization": f"Bearer {one}"}).status_code == 401
+
+
+def with_a_long_ledger(database: Database, account: Account, n_events: int) -> None:
+    """An account that has used something so often, in months that are reported and in one that is not."""
+    work.execute(
+        database,
+        "INSERT INTO usage_events (account_id, job_id, period, unit, kind, amount) "
+        "SELECT :account, gen_random_uuid(), "
+        "(date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => n % 3))::date, 'pages', 'reserve', 1 "
+        "FROM generate_series(1, :n) n",
+        account=account.id,
+        n=n_events,
+    )
+
+
+def n_events(database: Database, account: Account) -> int:
+    statement = "SELECT count(*) FROM usage_events WHERE account_id = :account"
+    count: int = work.execute(database, statement, account=account.id)[0][0]
+    return count
+
+
+def test_what_there_may_be_millions_of_goes_in_slices_before_the_transaction_that_keeps_dispatchers_waiting(
+    database: Database, account: Account, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neighbour = work.open_account(database, "grace")
+    for one in (account, neighbour):
+        with_a_long_ledger(database, one, 25)
+    seen: list[int] = []
+    wait_for_it = turns.lock
+
+    def lock(connection: Connection) -> None:
+        seen.append(n_events(database, account))
+        wait_for_it(connection)
+
+    monkeypatch.setattr(erasure, "_ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(turns, "lock", lock)
+    work.execute(database, _COUNT_EACH_DELETE)
+
+    erase_account(database, blobs, account.id)
+
+    assert seen == [0]
+    assert [row.n for row in work.execute(database, "SELECT n FROM deletes WHERE n > 0 ORDER BY n")] == [5, 10, 10]
+    assert n_events(database, neighbour) == 25
+
+
+_COUNT_EACH_DELETE = """
+CREATE TABLE deletes (n bigint);
+CREATE FUNCTION count_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO deletes SELECT count(*) FROM old_rows;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_deleted AFTER DELETE ON usage_events REFERENCING OLD TABLE AS old_rows
+FOR EACH STATEMENT EXECUTE FUNCTION count_deleted();
+"""
+
+
+def test_the_end_of_an_account_looks_through_no_large_table(database: Database) -> None:
+    small_or_emptied_before = {"api_keys", "job_turns", "usage_events"}
+    slow = set()
+    with database.transaction() as connection:
+        schema = sa.inspect(connection)
+        for table in schema.get_table_names():
+            refers = any(key["referred_table"] == "accounts" for key in schema.get_foreign_keys(table))
+            first_columns = {index["column_names"][0] for index in schema.get_indexes(table)}
+            first_columns |= set(schema.get_pk_constraint(table)["constrained_columns"][:1])
+            if refers and "account_id" not in first_columns:
+                slow.add(table)
+
+    assert slow == small_or_emptied_before
+
+
+def test_a_deletion_that_is_killed_between_two_slices_is_finished_by_a_second_one(
+    database: Database, account: Account, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_a_long_ledger(database, account, 25)
+    monkeypatch.setattr(erasure, "_ROWS_AT_ONCE", 10)
+    a_slice, calls = accounts.forget_some, iter([True, True, False])
+
+    def killed_at_the_third(connection: Connection, account_id: UUID, at_most: int) -> int:
+        assert next(calls), "killed here"
+        return a_slice(connection, account_id, at_most)
+
+    monkeypatch.setattr(accounts, "forget_some", killed_at_the_third)
+    with pytest.raises(AssertionError, match="killed here"):
+        erase_account(database, blobs, account.id)
+
+    assert n_events(database, account) == 5
+    assert reconcile(database) == 0  # what is half gone is not taken for a fault of the totals
+    with pytest.raises(Unauthorized):
+        work.submit(database, account)
+
+    monkeypatch.setattr(accounts, "forget_some", a_slice)
+    erase_account(database, blobs, account.id)
+    assert tables_with(database, str(account.id)) == []
 
 
 def test_an_account_with_a_job_is_not_forgotten_before_it(database: Database, account: Account, blobs: Blobs) -> None:
