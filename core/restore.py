@@ -1,8 +1,9 @@
 """Putting a backup back: the database in one transaction, then the media that is not as it was.
 
 Nothing of Scribelane may run meanwhile. Afterwards everything goes on by itself: leases of the time of the backup have
-run out, so what was in work is rescued, and messages that the broker does not have are sent again. `core.backup` makes
-what this reads.
+run out, so what was in work is rescued, and messages that the broker does not have are sent again. The database that
+the backup was made of, should it still run somewhere, loses the media store, or keeps it if this one has another:
+`core.ownership`. `core.backup` makes what this reads.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from core import ownership
 from core.backup import DUMP, FACTS, MEDIA, Facts, KeptBlob, manifest, sha256_of, sha256_of_file
 from core.errors import BackupFailed
-from core.store import dumps, migrations
+from core.store import dumps, installation, migrations
 from core.store.blobs import Blobs, StoredBlob
 from core.store.session import Database
 
@@ -31,23 +33,32 @@ class Restored:
     put_back: int
 
 
-def restore(database_url: str, blobs: Blobs, folder: Path, *, force: bool = False) -> Restored:
+def restore(database_url: str, blobs: Blobs, folder: Path, *, force: bool = False, take_over: bool = False) -> Restored:
     """Put the backup in the place of what the database holds. Raises `BackupFailed`, and has changed nothing then.
 
-    `force` is needed for a database that has rows. An older database is brought to the newest migration.
+    `force` is needed for a database that has rows, `take_over` for a media store that belongs to another one. An older
+    database is brought to the newest migration. The restored one has an id of its own.
     """
     facts = _checked(folder)
     with closing(Database(database_url, transaction_s=None)) as database:
         with database.transaction() as connection:
             running, rows = dumps.others(connection), dumps.contents(connection)
             server_version = dumps.server_version(connection)
+            replaced = installation.id_if_any(connection)
         if running:
             raise BackupFailed(f"{running} connections of a running Scribelane are open; stop all of it first.")
         if rows and not force:
             raise BackupFailed(f"The database holds {_told(rows)}; all of it would be lost. --force replaces it.")
+    owner = ownership.owner_of(blobs)
+    if owner not in (None, str(replaced)) and not take_over:
+        raise BackupFailed(
+            f"The media store belongs to the database {owner}. If that one is gone for good and this one takes its "
+            f"place, say --take-over; if it is not, give this one a media store of its own."
+        )
     dumps.replace(database_url, server_version, folder / DUMP)
     with closing(Database(database_url, transaction_s=None)) as database:
         migrations.upgrade(database)
+        ownership.begin_anew(database, blobs)
     return _compared(blobs, folder, facts)
 
 

@@ -17,6 +17,7 @@ from obstore.exceptions import BaseError as BlobError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
+from core import ownership
 from core.dispatch import Bell
 from core.errors import (
     ChunkTimeout,
@@ -28,6 +29,7 @@ from core.errors import (
     NotFound,
     OutOfMemory,
     StoreUnavailable,
+    Unavailable,
 )
 from core.retry import remedy_of
 from core.store import blobs as blob_store
@@ -101,10 +103,22 @@ class Attempts:
                 self._keep_speed(claim, result)
         except (JobError, LeaseLost):
             raise
+        except FileNotFoundError as error:
+            log.exception("a blob is missing")
+            raise self._why_missing() from error
         except Exception as error:  # also the time limit, if the database kept a result waiting for so long
             log.exception("a stage failed")
             raise in_our_words(error) from error
         log.info("done", seconds=round(compute_s, 2))
+
+    def _why_missing(self) -> JobError:
+        """A store whose volume is not mounted has no blobs at all, and they come back."""
+        try:
+            ownership.check(self.context.database, self.context.blobs)
+        except (Unavailable, BlobError, OSError, SQLAlchemyError) as error:
+            log.warning("the media store is not there", error=str(error).split("\n")[0])
+            return StoreUnavailable()
+        return Internal()
 
     def _result(self, claim: Claim, lease: Lease) -> Result:
         try:
@@ -149,7 +163,7 @@ class Attempts:
 
 
 def in_our_words(error: Exception) -> JobError:
-    """The error of a job for what came out of a stage. A blob that is missing is no fault of the store's."""
+    """The error of a job for what came out of a stage."""
     match error:
         case OutOfDeviceMemory() | MemoryError():
             return OutOfMemory()
@@ -157,7 +171,7 @@ def in_our_words(error: Exception) -> JobError:
             return DeviceBroken()
         case WeightsMissing() | WeightsMismatch():
             return ModelUnavailable()
-        case BlobError():  # one that is not there is a FileNotFoundError
+        case BlobError():
             return StoreUnavailable()
         case _:
             return Internal()

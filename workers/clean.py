@@ -12,7 +12,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from core.erasure import erase_job
+from core import ownership
+from core.erasure import erase_one_of_many
 from core.errors import NotFound
 from core.store import blobs as blob_store
 from core.store import retention
@@ -28,7 +29,8 @@ _BEFORE_ALL = UUID(int=0)
 
 
 def expired_jobs(database: Database, blobs: Blobs, run: Slice) -> Swept:
-    """Erase jobs whose tier keeps them no longer, with all that belongs to them."""
+    """Erase jobs whose tier keeps them no longer, with all that belongs to them. Raises `Unavailable`."""
+    ownership.check(database, blobs)
     accounts: dict[UUID, UUID] = {}
 
     def look(after: UUID) -> Sequence[UUID]:
@@ -38,14 +40,18 @@ def expired_jobs(database: Database, blobs: Blobs, run: Slice) -> Swept:
         return [job_id for job_id, _ in found]
 
     def erase(job_id: UUID) -> int:
-        erase_job(database, blobs, job_id, accounts.pop(job_id))
+        erase_one_of_many(database, blobs, job_id, accounts.pop(job_id))
         return 1
 
     return _all(look, erase, run)
 
 
 def chunk_audio(database: Database, blobs: Blobs, run: Slice, *, idle_s: float) -> Swept:
-    """Erase the chunk audio of jobs that ended `idle_s` ago, when no worker can be writing it any more."""
+    """Erase the chunk audio of jobs that ended `idle_s` ago, when no worker can be writing it any more.
+
+    Raises `Unavailable`.
+    """
+    ownership.check(database, blobs)
 
     def look(after: UUID) -> Sequence[UUID]:
         with database.transaction() as connection:

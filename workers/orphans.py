@@ -2,7 +2,8 @@
 
 An upload has no job yet while it arrives, and the files of a batch wait for the last of them: nothing is touched that
 is younger than `SCRIBELANE_ORPHAN_S`. What a job of the database owns is never touched, and nothing at all is while the
-store says that it belongs to another database.
+store does not say that it is this database's, or when that was just restored: what was written after its backup may be
+all that is left of a job.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from uuid import UUID
 
 import structlog
 
-from core.errors import Misconfigured
+from core import ownership
 from core.store import installation, retention
-from core.store.blobs import JOBS, OWNER, PROBES, Blobs
+from core.store.blobs import JOBS, PROBES, Blobs
 from core.store.session import Database
 from workers.clean import each
 from workers.upkeep import Slice, Swept
@@ -27,10 +28,12 @@ _AT_ONCE = 100
 
 
 def erase_orphans(database: Database, blobs: Blobs, run: Slice, *, older_than_s: float) -> Swept:
-    """Erase orphans until the run is over; it says where the next one goes on. Raises `Misconfigured`."""
+    """Erase orphans until the run is over; it says where the next one goes on. Raises `Unavailable`."""
+    ownership.check(database, blobs)
     with database.transaction() as connection:
-        own, before = installation.id_of(connection), installation.ago(connection, older_than_s)
-    _check_owner(blobs, str(own))
+        before = installation.ago(connection, older_than_s)
+        if installation.was_restored_within(connection, older_than_s):
+            return Swept(0)
     for probe in blobs.holdings(PROBES):  # a few: each is erased by the look at the store that wrote it
         if probe.written_at < before:
             blobs.erase(probe.prefix)
@@ -47,20 +50,6 @@ def erase_orphans(database: Database, blobs: Blobs, run: Slice, *, older_than_s:
             return Swept(items, passed_over, resume=at if swept.items else found[-1].name)
         at = found[-1].name
     return Swept(items, passed_over)
-
-
-def _check_owner(blobs: Blobs, own: str) -> None:
-    """A store that nobody claims is claimed by the first who looks."""
-    try:
-        owner = blobs.get(OWNER).decode()
-    except FileNotFoundError:
-        blobs.put(OWNER, own.encode())
-        return
-    if owner != own:
-        raise Misconfigured(
-            f"The media store belongs to the database {owner}, and this is {own}: nothing is taken for an orphan. "
-            f"If it is to be this one's from now on, delete the blob {OWNER!r}."
-        )
 
 
 def _erase(blobs: Blobs, prefixes: Mapping[UUID, str], job_id: UUID) -> int:

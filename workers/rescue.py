@@ -54,7 +54,7 @@ class Lookout:
         if not timedelta(0) <= since <= timedelta(seconds=self._lease_s * 2 / 3):
             log.warning("leases are not looked at for a while", gap_s=since.total_seconds(), for_s=self._lease_s)
             self._in_the_dark_until = self._clock() + self._lease_s
-        if time_there.up_s < self._lease_s or self._clock() < self._in_the_dark_until:
+        if 0 <= time_there.up_s < self._lease_s or self._clock() < self._in_the_dark_until:
             return 0
         return rescue(self._database, max_failures=self._max_failures)
 

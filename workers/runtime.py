@@ -14,9 +14,10 @@ from functools import partial
 
 import structlog
 from billiard import current_process
+from obstore.exceptions import BaseError as BlobError
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import backup, tiers
+from core import backup, ownership, tiers
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
 from core.lanes import CONTROL_QUEUE, QUERY_QUEUE
@@ -70,6 +71,7 @@ def start() -> None:
     silence_s = own.heartbeat_s * WORKER_SILENCE_BEATS
     dispatcher = Dispatcher(database, celery, Promises(own.redispatch_s, silence_s, plans.max_waits_s()))
     blobs = Blobs(own.blob_url)
+    check_media(database, blobs)
     worker = _identity(own)
     devices.check(own.device)
     weights = Weights(own.models_dir, own.cache_dir, own.hub_download)
@@ -165,6 +167,14 @@ def upkeep(own: Settings, context: Context) -> Iterator[Upkeep]:
     if own.backup_dir is not None:
         back_up = partial(backup.nightly, own.database_url, context.blobs, own.backup_dir, keep=own.backup_keep)
         yield Upkeep(context.database, backups(back_up, periods))
+
+
+def check_media(database: Database, blobs: Blobs) -> None:
+    """Raises `Unavailable` in a copy of a database that was started on the other's media: it would write over them."""
+    try:
+        ownership.check(database, blobs)
+    except (SQLAlchemyError, BlobError, OSError) as error:
+        log.warning("cannot tell whose the media store is", error=str(error).split("\n")[0])
 
 
 def _give_back(database: Database, worker_id: str, max_failures: int) -> None:

@@ -279,6 +279,8 @@ installation = sa.Table(
     "installation",
     metadata,
     sa.Column("id", UUID, primary_key=True, server_default=sa.text("gen_random_uuid()")),
+    _time("media_since"),
+    _time("restored_at"),
 )
 
 workers = sa.Table(

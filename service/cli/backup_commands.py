@@ -50,6 +50,9 @@ def backup(
 def restore(
     folder: Folder,
     force: Annotated[bool, typer.Option("--force", help="Replace what the database holds.")] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Take the media store from the database that it belongs to.")
+    ] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Put a backup back. The service must not run. Lists the media that is missing, and exits with 1 if any is."""
@@ -59,7 +62,8 @@ def restore(
         from core.store.blobs import Blobs
 
         own = settings()
-        restored = restoring.restore(own.database_url, Blobs(own.blob_url), folder.absolute(), force=force)
+        blobs = Blobs(own.blob_url)
+        restored = restoring.restore(own.database_url, blobs, folder.absolute(), force=force, take_over=take_over)
         typer.echo(f"The database is that of {restored.facts.taken_at:%Y-%m-%d %H:%M:%S} UTC.", err=True)
         lacking = [("missing", key) for key in restored.missing] + [("different", key) for key in restored.different]
         for what, key in lacking:

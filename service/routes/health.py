@@ -11,6 +11,8 @@ from obstore.exceptions import BaseError as BlobError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from core import ownership
+from core.errors import Unavailable
 from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 from core.store import migrations, workers
 from service.deps import Service, ServiceDep
@@ -66,9 +68,15 @@ def _broker(service: Service) -> list[str]:
 def _blobs(service: Service) -> list[str]:
     try:
         service.blobs.check()
+        ownership.check(service.database, service.blobs)
     except (BlobError, OSError) as error:
         log.warning("media store not ready", error=str(error))
         return ["the media store cannot be written"]
+    except Unavailable as error:
+        log.warning("media store not ready", error=error.message)
+        return ["the media store is not this service's, or not mounted"]
+    except SQLAlchemyError:
+        return []  # `_database` has said it
     return []
 
 

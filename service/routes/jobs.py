@@ -91,7 +91,7 @@ def retry_job(request: Request, service: ServiceDep, account: AccountDep, job_id
     return shown
 
 
-@router.delete("/{job_id}", status_code=204, responses=_NOT_FOUND)
+@router.delete("/{job_id}", status_code=204, responses={**_NOT_FOUND, **responses(errors.Unavailable)})
 def delete_job(service: ServiceDep, account: AccountDep, job_id: UUID) -> None:
     """Erase a job: its media, chunks, text and vectors."""
     erase_job(service.database, service.blobs, job_id, account.id)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core import ownership
 from core.dispatch import Dispatcher
 from core.errors import LeaseLost
 from core.job import JobKind, JobStatus
@@ -65,6 +66,28 @@ def test_a_media_store_that_is_away_costs_no_try_however_long(
 
     jobs.unlink()
     away.rename(jobs)
+    attempts.work(chunk_id)
+
+    assert work.chunk_rows(database, job_id)[0].status == "done"
+
+
+def test_a_volume_that_is_not_mounted_costs_no_try(
+    attempts: Attempts, database: Database, account: Account, tmp_path: Path
+) -> None:
+    job_id = work.submit(database, account)
+    attempts.context.blobs.put(input_key(job_id), SAMPLE.read_bytes())
+    ownership.check(database, attempts.context.blobs)
+    mounted, away = tmp_path / "blobs", tmp_path / "away"
+    mounted.rename(away)
+    mounted.mkdir()
+    (chunk_id,) = work.queued(database, job_id)
+    attempts.work(chunk_id)
+    (row,) = work.chunk_rows(database, job_id)
+    assert (row.status, row.attempt, row.failures) == ("queued", 1, 0)
+
+    mounted.rmdir()
+    away.rename(mounted)
+    wait_no_more(database)
     attempts.work(chunk_id)
 
     assert work.chunk_rows(database, job_id)[0].status == "done"

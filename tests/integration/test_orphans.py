@@ -12,7 +12,8 @@ import pytest
 from obstore.exceptions import GenericError
 from uuid_utils.compat import uuid7
 
-from core.errors import Misconfigured
+from core import ownership
+from core.errors import Unavailable
 from core.store.accounts import Account
 from core.store.blobs import JOBS, OWNER, PROBES, Blobs, chunk_key, input_key, job_prefix
 from core.store.session import Database
@@ -203,9 +204,23 @@ def test_nothing_is_an_orphan_for_a_database_that_the_store_does_not_belong_to(
     let_pass(folder)
     work.execute(database, "UPDATE installation SET id = gen_random_uuid()")  # as in any other database
 
-    with pytest.raises(Misconfigured, match="belongs to"):
+    with pytest.raises(Unavailable, match="belongs to"):
         sweep(database, blobs)
     assert held(folder) == {str(theirs)}
 
-    (folder / OWNER).unlink()
+    blobs.put(OWNER, str(work.execute(database, "SELECT id FROM installation")[0].id).encode())
+    assert sweep(database, blobs).items == 1
+
+
+def test_nothing_is_an_orphan_until_a_restored_database_has_run_for_as_long_as_an_upload_may_take(
+    database: Database, blobs: Blobs, folder: Path
+) -> None:
+    after_the_backup = upload(blobs)
+    let_pass(folder)
+    ownership.begin_anew(database, blobs)
+
+    assert sweep(database, blobs) == Swept(0)
+    assert held(folder) == {str(after_the_backup)}
+
+    work.execute(database, "UPDATE installation SET restored_at = now() - make_interval(secs => :s)", s=AGE_S + 1)
     assert sweep(database, blobs).items == 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from core import ownership
 from core.backup import Facts, sha256_of_file, take
-from core.errors import BackupFailed
+from core.erasure import erase_job
+from core.errors import BackupFailed, Unavailable
 from core.job import JobStatus
 from core.restore import restore
 from core.settings import settings as process_settings
@@ -21,9 +25,10 @@ from service.cli import app
 from service.embedded import start_postgres
 from service.supervisor import Supervisor
 from tests.conftest import Servers
-from tests.integration import work
+from tests.integration import household, work
 from tests.integration.backed_up import AUDIO, MEDIA, let_go, new_database, rows, with_media
 from workers.rescue import rescue
+from workers.upkeep import Swept
 
 
 @pytest.fixture
@@ -36,13 +41,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "backup"
 
 
+def all_but_what_it_is(database: Database) -> Mapping[str, Sequence[str]]:
+    """Every row but that which says which database this is: a restored one is another."""
+    return {table: its for table, its in rows(database).items() if table != "installation"}
+
+
 def test_a_second_server_goes_on_where_the_first_was_when_the_backup_was_made(
     database: Database, database_url: str, account: Account, key: str, blobs: Blobs, folder: Path, tmp_path: Path
 ) -> None:
     done, in_work = work.submit(database, account), with_media(database, account, blobs)
     work.finish(database, done)
     take(database_url, blobs, folder)
-    before = rows(database)
+    before = all_but_what_it_is(database)
     supervisor = Supervisor(tmp_path / "logs")
     try:
         url = start_postgres(supervisor, tmp_path / "postgres")
@@ -50,7 +60,7 @@ def test_a_second_server_goes_on_where_the_first_was_when_the_backup_was_made(
         second = Database(url)
 
         assert (restored.missing, restored.different, restored.put_back) == ([], [], 0)
-        assert rows(second) == before
+        assert all_but_what_it_is(second) == before
         with second.transaction() as connection:
             assert accounts.by_key(connection, key) == account
             [hit, *_] = passages.nearest(connection, account.id, Query(work.VECTOR, work.MODEL, 5))
@@ -168,7 +178,7 @@ def test_the_owner_of_a_database_needs_no_more_rights(
     database: Database, servers: Servers, database_url: str, account: Account, blobs: Blobs, folder: Path
 ) -> None:
     take(database_url, blobs, folder)
-    before = rows(database)
+    before = all_but_what_it_is(database)
     url = new_database(servers, owner="plain")
     superuser = Database(url.replace("plain@", "postgres@"))
     work.execute(superuser, "CREATE EXTENSION vector")
@@ -176,7 +186,7 @@ def test_the_owner_of_a_database_needs_no_more_rights(
     for _ in range(2):
         restore(url, blobs, folder, force=True)
     restored = Database(url)
-    assert rows(restored) == before
+    assert all_but_what_it_is(restored) == before
     restored.close()
 
 
@@ -192,6 +202,70 @@ def test_a_backup_of_an_older_release_is_brought_to_the_newest_migration(
     restored = Database(database_url)
     assert migrations.current(restored) == migrations.newest()
     restored.close()
+
+
+def test_a_copy_beside_the_one_that_runs_does_not_get_its_media_store(
+    database: Database,
+    servers: Servers,
+    database_url: str,
+    account: Account,
+    blobs: Blobs,
+    folder: Path,
+    tmp_path: Path,
+) -> None:
+    ownership.check(database, blobs)
+    job_id = with_media(database, account, blobs)
+    take(database_url, blobs, folder)
+    url = new_database(servers)
+
+    with pytest.raises(BackupFailed, match=r"--take-over.*store of its own"):
+        restore(url, blobs, folder)
+    copy = Database(url)
+    assert rows(copy) == {}
+    let_go(copy)
+
+    elsewhere = Blobs((tmp_path / "elsewhere").as_uri())
+    restore(url, elsewhere, folder)
+    ownership.check(copy, elsewhere)
+    with pytest.raises(Unavailable):  # should somebody start it on the other's store all the same
+        erase_job(copy, blobs, job_id, account.id)
+    copy.close()
+    ownership.check(database, blobs)
+    assert blobs.get(input_key(job_id)) == MEDIA
+
+
+def test_a_database_that_takes_the_place_of_a_lost_one_gets_its_media_store(
+    database: Database, servers: Servers, database_url: str, account: Account, blobs: Blobs, folder: Path
+) -> None:
+    ownership.check(database, blobs)
+    job_id = with_media(database, account, blobs)
+    take(database_url, blobs, folder)
+    url = new_database(servers)
+
+    restored = restore(url, blobs, folder, take_over=True)
+
+    assert (restored.missing, restored.different) == ([], [])
+    second = Database(url)
+    ownership.check(second, blobs)
+    second.close()
+    with pytest.raises(Unavailable):  # should the lost one come back
+        erase_job(database, blobs, job_id, account.id)
+
+
+def test_a_database_that_is_set_back_keeps_its_media_store_and_what_was_written_to_it_since(
+    database: Database, database_url: str, account: Account, blobs: Blobs, folder: Path, tmp_path: Path
+) -> None:
+    ownership.check(database, blobs)
+    take(database_url, blobs, folder)
+    later = with_media(database, account, blobs)
+    for path in (tmp_path / "blobs" / "jobs").rglob("*"):
+        os.utime(path, (0, 0))
+    let_go(database)
+
+    restore(database_url, blobs, folder, force=True)
+
+    assert household.do(database, blobs, "orphan_blobs") == Swept(0)
+    assert blobs.get(input_key(later)) == MEDIA
 
 
 def test_media_that_is_missing_or_other_than_it_was_is_named(
