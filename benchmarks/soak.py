@@ -61,25 +61,31 @@ def main() -> int:
     asked.add_argument("--recycles", type=int, default=10, help="with the fake engines")
     asked.add_argument("--real-recycles", type=int, default=4, help="with real weights")
     options, _ = asked.parse_known_args()  # `make bench` passes every benchmark the options of all
-    watches, growths = {}, []
+    held, found = True, dict[str, object]()
     for kind, chunks, limit_kib, engines in (
         ("fake", options.chunks, LIMIT_KIB, FAKE),
         ("real", options.real, LIMIT_REAL_KIB, {}),
     ):
         if chunks:
-            watches[kind] = _soak(chunks, engines)
-            grown = watches[kind].growth(limit_kib)
-            _print_growths(f"{chunks} {kind} chunks", grown)
-            growths += grown
-    runs = {"fake": (options.recycles, FAKE), "real": (options.real_recycles, {})}
-    recycles = {kind: recycle(n, {**SHORT_CHUNKS, **engines}) for kind, (n, engines) in runs.items() if n}
-    _print_recycles(recycles)
-    RESULTS.parent.mkdir(exist_ok=True)
-    samples = {kind: watch.samples for kind, watch in watches.items()}
-    recycled = {kind: asdict(one) for kind, one in recycles.items()}
-    RESULTS.write_text(json.dumps({"chunks, KiB": samples, "recycles": recycled}) + "\n")
-    held = all(one.flat for one in growths) and all(one.held for one in recycles.values())
+            watch = _soak(chunks, engines)
+            growths = watch.growth(limit_kib)
+            _print_growths(f"{chunks} {kind} chunks", growths)
+            held &= all(one.flat for one in growths)
+            _keep(found, f"{kind}: chunks, KiB", watch.samples)
+    for kind, n, engines in (("fake", options.recycles, FAKE), ("real", options.real_recycles, {})):
+        if n:
+            recycles = recycle(n, {**SHORT_CHUNKS, **engines})
+            _print_recycles(kind, recycles)
+            held &= recycles.held
+            _keep(found, f"{kind}: recycles", asdict(recycles))
     return 0 if held else 1
+
+
+def _keep(found: dict[str, object], what: str, value: object) -> None:
+    """Write what was found so far: the whole takes long."""
+    found[what] = value
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(found) + "\n")
 
 
 def _soak(chunks: int, engines: Mapping[str, str]) -> Watch:
@@ -127,14 +133,9 @@ def _print_growths(what: str, growths: Sequence[Growth]) -> None:
     print(flush=True)
 
 
-def _print_recycles(recycles: Mapping[str, Recycles]) -> None:
-    head = f"{'chunks':>7} {'median, s':>10} {'worst':>7} {'stuck':>6} {'charged':>8} {'left over':>10}"
-    print(f"{'engines':<8} {'recycles':>9} {head}")
-    for kind, one in recycles.items():
-        times = f"{one.median_s:>10.1f} {one.worst_s:>7.1f}"
-        print(
-            f"{kind:<8} {one.recycles:>9} {one.chunks:>7} {times} {one.stuck:>6} {one.charged:>8} {one.left_over:>10}"
-        )
+def _print_recycles(kind: str, one: Recycles) -> None:
+    print(f"{one.recycles} recycles with {kind} engines, {one.chunks} chunks: median {one.median_s:.1f} s", end=", ")
+    print(f"worst {one.worst_s:.1f} s, stuck {one.stuck}, charged {one.charged}, left over {one.left_over}", flush=True)
 
 
 if __name__ == "__main__":
