@@ -21,6 +21,7 @@ from core.store.chunks import Claim
 from core.store.completion import embed_chunks_for
 from core.store.results import Prepared
 from core.work import PassageBatch
+from workers import heap
 from workers.inputs import opening
 from workers.lease import Lease
 from workers.stages.context import Context
@@ -37,13 +38,16 @@ PASSAGES_PER_CHUNK = 64
 
 def prepare(context: Context, claim: Claim, lease: Lease) -> Prepared:
     """Bring the input to a folder of its own and prepare it by its kind."""
-    with tempfile.TemporaryDirectory(dir=context.scratch) as scratch:
-        path = Path(scratch) / "input"
-        context.blobs.download(blob_store.input_key(claim.job_id), path)
-        lease.progress()
-        if claim.kind is JobKind.DOCUMENT:
-            return _document(context, claim, lease, path)
-        return _recording(context, claim, lease, path)
+    try:
+        with tempfile.TemporaryDirectory(dir=context.scratch) as scratch:
+            path = Path(scratch) / "input"
+            context.blobs.download(blob_store.input_key(claim.job_id), path)
+            lease.progress()
+            if claim.kind is JobKind.DOCUMENT:
+                return _document(context, claim, lease, path)
+            return _recording(context, claim, lease, path)
+    finally:
+        heap.give_back()
 
 
 def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepared:
