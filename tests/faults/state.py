@@ -34,6 +34,13 @@ def attempts(whole: Deployment, chunk_id: UUID) -> int:
     return int(found)
 
 
+def pauses(whole: Deployment, job_id: UUID) -> bool:
+    """Whether a chunk of the job waits after a failure."""
+    query = "SELECT FROM chunks WHERE job_id = %s AND retry_at > now()"
+    with whole.database() as database, database.transaction() as connection:
+        return bool(connection.exec_driver_sql(query, (job_id,)).all())
+
+
 def held_still(whole: Deployment, job_id: UUID) -> bool:
     """Whether somebody holds the job's row who asks the server for nothing."""
     idle = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"

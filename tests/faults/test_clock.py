@@ -17,8 +17,11 @@ from tests.faults.books import faults_in_the_books, orphans
 from tests.faults.clock import ClockedSupervisor, DatabaseClock
 from tests.faults.conftest import Undisturbed
 from tests.faults.deployment import INFERENCE, Deployment, deployment, submit
+from tests.faults.media import away
 from tests.faults.moments import Moment, caught
+from tests.faults.state import EVERY_S, pauses
 from tests.faults.striking import ended
+from tests.waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -76,11 +79,24 @@ def _message_lost(whole: Deployment, set_clock: Callable[[], None]) -> UUID:
         return held.job_id
 
 
+def _pausing(whole: Deployment, set_clock: Callable[[], None]) -> UUID:
+    """A chunk has failed, and waits before it is tried again."""
+    with (
+        whole.client() as client,
+        caught(whole, Moment.AT_WORK, Stage.TRANSCRIBE, INFERENCE, lambda: submit(client)) as held,
+        away(whole),
+    ):
+        until(lambda: pauses(whole, held.job_id), every_s=EVERY_S)
+        set_clock()
+    return held.job_id
+
+
 CASES = [
     pytest.param(_at_work, JUMP, id="work in progress, forward"),
     pytest.param(_at_work, -JUMP, id="work in progress, back"),
     pytest.param(_worker_lost, -JUMP, id="a lost worker, back"),
     pytest.param(_worker_lost, START - NOW - JUMP, id="a lost worker, back before the server's own start"),
+    pytest.param(_pausing, -JUMP, id="a pause after a failure, back"),
     pytest.param(_message_lost, -JUMP, id="a lost message, back"),
 ]
 
