@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,17 +60,20 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 @pytest.fixture
-def database_url(servers: Servers) -> str:
+def database_url(servers: Servers) -> Iterator[str]:
     """A migrated, empty database of this test's own."""
-    return fresh_database(servers)
+    with fresh_database(servers) as url:
+        yield url
 
 
-def fresh_database(servers: Servers) -> str:
-    """The URL of a migrated, empty database."""
+@contextmanager
+def fresh_database(servers: Servers) -> Iterator[str]:
+    """The URL of a migrated, empty database. It goes with the block: a thousand of them are gigabytes of files."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(servers.template_url.replace("/template?", "/postgres?"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template".encode())
-    return servers.template_url.replace("/template?", f"/{name}?")
+        yield servers.template_url.replace("/template?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture

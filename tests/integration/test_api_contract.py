@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,23 +47,19 @@ class Described:
 @pytest.fixture(scope="module")
 def api(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
     """With a vector for every search, and for as many calls as one likes."""
-    folder, url = tmp_path_factory.mktemp("contract"), fresh_database(servers)
-    app = create_app(
-        Settings(
-            database_url=url,
-            broker_url=servers.broker_url,
-            blob_url=(folder / "blobs").as_uri(),
-            tiers_file=write_tiers(folder / "tiers.toml", upload_max_bytes=1_000_000, requests_per_minute=1_000_000),
-        )
-    )
-    database = Database(url)
-    with database.transaction() as connection:
-        account = accounts.create(connection, "ada", Tier.PRO)
-        key = accounts.issue_key(connection, account.id)
-    with pytest.MonkeyPatch.context() as patch, TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
+    folder = tmp_path_factory.mktemp("contract")
+    tiers_file = write_tiers(folder / "tiers.toml", upload_max_bytes=1_000_000, requests_per_minute=1_000_000)
+    with fresh_database(servers) as url, closing(Database(url)) as database, pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
-        yield Described(client, schemathesis.openapi.from_asgi("/openapi.json", app), database, account)
-    database.close()
+        blob_url = (folder / "blobs").as_uri()
+        app = create_app(
+            Settings(database_url=url, broker_url=servers.broker_url, blob_url=blob_url, tiers_file=tiers_file)
+        )
+        with database.transaction() as connection:
+            account = accounts.create(connection, "ada", Tier.PRO)
+            key = accounts.issue_key(connection, account.id)
+        with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
+            yield Described(client, schemathesis.openapi.from_asgi("/openapi.json", app), database, account)
 
 
 @pytest.mark.parametrize("mode", schemathesis.GenerationMode)
