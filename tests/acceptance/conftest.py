@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service import client as client_module
 from service import launch
 from service.client import Client
 from service.launch import SCRIBELANE, LocalService
@@ -106,6 +107,12 @@ def start_service(folder: Path, **environment: str) -> Service:
     folder.mkdir(parents=True, exist_ok=True)
     tiers_file = write_tiers(folder / "tiers.toml", upload_max_bytes=8_000_000)
     return Service(launch.start(folder, {**QUICK, "SCRIBELANE_TIERS_FILE": str(tiers_file), **environment}))
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most jobs here are done sooner than a client asks again."""
+    monkeypatch.setattr(client_module, "POLL_S", 0.1)
 
 
 @pytest.fixture(scope="session")
