@@ -250,7 +250,7 @@ class DeviceBroken(JobError):
 
 
 class StoreUnavailable(JobError):
-    """The media store took or gave nothing for most of a day; once it does, try again."""
+    """A store that the work needs (media, database, a worker's disk) was away or full for most of a day; try again."""
 
     code = "store_unavailable"
     retryable = True

@@ -6,7 +6,7 @@
     `out_of_memory`                             yes           yes       3, 9, … s       is replaced
     `device_failed`                             yes           yes       0, 6, … s       is replaced
     the process died, or went silent            yes           yes       0, 6, … s       is replaced by its parent
-    `store_unavailable`                         yes           no        3, 9, … 60 s    goes on
+    `store_unavailable` (media, rows, disk)     yes           no        3, 9, … 60 s    goes on
     told to stop, and out of time for it        yes           no        none            ends
 
 A chunk that was charged `max_failures` times fails its job. What is nobody's fault is not charged, a thousand times:
@@ -26,6 +26,7 @@ _BASE_S = 3.0
 _LONGEST_S = 60.0
 _JITTER = 0.5
 UNCHARGED_TIMES = 1000
+LONGEST_PAUSE_S = _LONGEST_S * (1 + _JITTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,10 @@ def remedy_of(error: JobError) -> Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """What a chunk has behind it: `attempts` begun, the one that ends now counted, and `failures` charged before."""
+    """What a chunk has behind it, since its job was last begun: attempts that it was charged for, and others."""
 
-    attempts: int
     failures: int
+    uncharged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,8 @@ def next_try(error: JobError, tries: Tries, *, max_failures: int, spread: float 
     `spread`, -1 to 1, is drawn where not given.
     """
     remedy = remedy_of(error)
-    uncharged = tries.attempts - tries.failures
-    charged = remedy.charged or uncharged > UNCHARGED_TIMES
-    failures = tries.failures + charged
+    charged = remedy.charged or tries.uncharged >= UNCHARGED_TIMES
+    failures, uncharged = tries.failures + charged, tries.uncharged + 1
     if not remedy.again or failures >= max_failures:
         return None
     pause_s = min(_BASE_S ** min(failures if charged else uncharged, 9), _LONGEST_S)

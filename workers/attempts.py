@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from dataclasses import dataclass
 from uuid import UUID
@@ -15,6 +16,7 @@ import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 from obstore.exceptions import BaseError as BlobError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from core import ownership
@@ -44,6 +46,7 @@ from workers.stages.context import Context
 log = structlog.get_logger(__name__)
 
 _PATIENCE_S = 300.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 # Inference is worth more than a reconnect: a result waits this long for a database that is away.
 _patiently = retry(
@@ -171,7 +174,9 @@ def in_our_words(error: Exception) -> JobError:
             return DeviceBroken()
         case WeightsMissing() | WeightsMismatch():
             return ModelUnavailable()
-        case BlobError():
+        case BlobError() | OperationalError() | InterfaceError() | PoolTimeout():
+            return StoreUnavailable()
+        case OSError(errno=code) if code in _NO_ROOM:
             return StoreUnavailable()
         case _:
             return Internal()

@@ -67,14 +67,12 @@ def chunk_audio(database: Database, blobs: Blobs, run: Slice, *, idle_s: float) 
 
 
 def each(job_ids: Iterable[UUID], erase: Callable[[UUID], int], run: Slice) -> Swept:
-    """Erase of each job, until the run is over; `resume` is the last that was tried, if it was over before the end.
+    """Erase of each job, at least of one, until the run is over: then `resume` is the last that was tried.
 
     One that cannot be erased must not keep the others from it.
     """
-    items, passed_over, last = 0, None, None
+    items, passed_over = 0, None
     for job_id in job_ids:
-        if run.over:
-            return Swept(items, passed_over, resume=str(last or _BEFORE_ALL))
         try:
             items += erase(job_id)
         except NotFound:
@@ -84,7 +82,8 @@ def each(job_ids: Iterable[UUID], erase: Callable[[UUID], int], run: Slice) -> S
         except Exception as error:
             log.exception("could not erase; the next run tries again", job=str(job_id))
             passed_over = error
-        last = job_id
+        if run.over:
+            return Swept(items, passed_over, resume=str(job_id))
     return Swept(items, passed_over)
 
 
@@ -96,6 +95,6 @@ def _all(look: Callable[[UUID], Sequence[UUID]], erase: Callable[[UUID], int], r
         swept = each(found, erase, run)
         items, passed_over = items + swept.items, swept.passed_over or passed_over
         if swept.resume is not None:
-            return Swept(items, passed_over, resume=str(max(after, UUID(swept.resume))))
+            return Swept(items, passed_over, resume=swept.resume)
         after = found[-1]
     return Swept(items, passed_over)

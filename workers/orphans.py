@@ -38,22 +38,22 @@ def erase_orphans(database: Database, blobs: Blobs, run: Slice, *, older_than_s:
         if probe.written_at < before:
             blobs.erase(probe.prefix)
     items, passed_over = 0, None
-    at = run.resume or ""
-    holdings = blobs.holdings(JOBS, at)
+    holdings = blobs.holdings(JOBS, run.resume or "")
     while found := list(islice(holdings, _AT_ONCE)):
-        old = {job_id: one.prefix for one in found if one.written_at < before and (job_id := _job_id(one.name))}
+        names = {job_id: one.name for one in found if one.written_at < before and (job_id := _job_id(one.name))}
         with database.transaction() as connection:
-            ownerless = retention.ownerless(connection, old)
-        swept = each(ownerless, partial(_erase, blobs, old), run)
+            ownerless = retention.ownerless(connection, names)
+        swept = each(sorted(ownerless, key=names.__getitem__), partial(_erase, blobs, names), run)
         items, passed_over = items + swept.items, swept.passed_over or passed_over
-        if run.over:  # perhaps in the middle of these: looked at again as long as any of them go
-            return Swept(items, passed_over, resume=at if swept.items else found[-1].name)
-        at = found[-1].name
+        if swept.resume is not None:
+            return Swept(items, passed_over, resume=names[UUID(swept.resume)])
+        if run.over:
+            return Swept(items, passed_over, resume=found[-1].name)
     return Swept(items, passed_over)
 
 
-def _erase(blobs: Blobs, prefixes: Mapping[UUID, str], job_id: UUID) -> int:
-    blobs.erase(prefixes[job_id])
+def _erase(blobs: Blobs, names: Mapping[UUID, str], job_id: UUID) -> int:
+    blobs.erase(f"{JOBS}/{names[job_id]}")
     log.info("erased what belongs to no job", job=str(job_id))
     return 1
 

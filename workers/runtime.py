@@ -21,8 +21,9 @@ from core import backup, ownership, tiers
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
 from core.lanes import CONTROL_QUEUE, QUERY_QUEUE
+from core.retry import LONGEST_PAUSE_S
 from core.settings import Settings, settings
-from core.store import workers
+from core.store import turns, workers
 from core.store.blobs import Blobs
 from core.store.chunks import Claim
 from core.store.session import Database
@@ -37,7 +38,7 @@ from workers.chores import Ages, Household, Periods, backups, chores
 from workers.engines import Loader, Weights
 from workers.inputs.opening import OpenLimits
 from workers.lease import Heartbeat, Pace
-from workers.rescue import Lookout
+from workers.rescue import Lookout, Waits
 from workers.scratch import Scratch
 from workers.stages.context import Context, InputLimits
 from workers.stages.embed import embed_query
@@ -52,7 +53,6 @@ class Runtime:
 
     attempts: Attempts
     database: Database
-    dispatcher: Dispatcher
     lookout: Lookout
     scratch: Scratch
     upkeep_bells: Sequence[Bell] = ()
@@ -71,14 +71,14 @@ def start() -> None:
     silence_s = own.heartbeat_s * WORKER_SILENCE_BEATS
     dispatcher = Dispatcher(database, celery, Promises(own.redispatch_s, silence_s, plans.max_waits_s()))
     blobs = Blobs(own.blob_url)
-    check_media(database, blobs)
     worker = _identity(own)
+    _give_back(database, worker.id, own.max_failures)
+    check_media(database, blobs)
     devices.check(own.device)
     weights = Weights(own.models_dir, own.cache_dir, own.hub_download)
     loader = Loader(weights, own.device, own.threads or os.cpu_count() or 1, own.fake_speed)
     # A person waits for the query worker, so its model stays; others give the memory back.
     pool = Pool(loader, math.inf if QUERY_QUEUE in worker.lanes else own.model_ttl_s)
-    _give_back(database, worker.id, own.max_failures)
     held = scratch.take()
     context = Context(
         database=database,
@@ -110,8 +110,11 @@ def start() -> None:
             context=context,
         ),
         database=database,
-        dispatcher=dispatcher,
-        lookout=Lookout(database, lease_s=own.lease_s, max_failures=own.max_failures),
+        lookout=Lookout(
+            database,
+            Waits(own.lease_s, max(turns.longest_promise_s(own.redispatch_s), LONGEST_PAUSE_S)),
+            max_failures=own.max_failures,
+        ),
         scratch=held,
         upkeep_bells=[Bell(rounds) for rounds in upkeep(own, context)] if CONTROL_QUEUE in worker.lanes else (),
     )

@@ -91,6 +91,7 @@ def _reopen(connection: Connection, job_id: UUID) -> None:
         .values(
             status=ChunkStatus.QUEUED,
             failures=0,
+            uncharged=0,
             error_code=None,
             finished_at=None,
             dispatched_until=None,

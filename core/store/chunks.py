@@ -32,6 +32,7 @@ class Claim:
     ordinal: int
     attempt: int
     failures: int
+    uncharged: int
     work: Work
     options: JobOptions
 
@@ -78,6 +79,7 @@ def claim(connection: Connection, chunk_id: UUID, *, worker_id: str, lease_s: fl
         ordinal=row.ordinal,
         attempt=row.attempt,
         failures=row.failures,
+        uncharged=row.uncharged,
         work=from_stored(stage, kind, row.input),
         options=options_of(kind, row.options),
     )
@@ -141,16 +143,33 @@ def server_time(connection: Connection) -> ServerTime:
     return ServerTime(now, float(up))
 
 
-def follow_the_clock_back(connection: Connection, lease_s: float) -> None:
-    """Nobody waits for a time of before the server's clock was set back: leases run from now, waits are over."""
-    leased = sa.text("""
-        UPDATE chunks SET lease_until = least(lease_until, now() + make_interval(secs => :lease_s))
-        WHERE status = 'running'
-    """)
-    connection.execute(leased, {"lease_s": lease_s})
-    connection.execute(
-        sa.text("""
-        UPDATE chunks SET dispatched_until = least(dispatched_until, now()), retry_at = least(retry_at, now())
-        WHERE status = 'queued' AND (dispatched_until > now() OR retry_at > now())
-    """)
+_OF_THE_FUTURE = sa.text("""
+WITH leased AS (
+    UPDATE chunks SET lease_until = now() + make_interval(secs => :lease_s)
+    WHERE id IN (
+        SELECT id FROM chunks WHERE status = 'running' AND lease_until > now() + make_interval(secs => 2 * :lease_s)
+        FOR UPDATE SKIP LOCKED
     )
+    RETURNING id
+), waiting AS (
+    UPDATE chunks
+    SET dispatched_until = CASE WHEN dispatched_until > now() THEN now() ELSE dispatched_until END,
+        retry_at = CASE WHEN retry_at > now() THEN now() ELSE retry_at END
+    WHERE id IN (
+        SELECT id FROM chunks
+        WHERE status = 'queued' AND (dispatched_until > now() + make_interval(secs => 2 * :wait_s)
+                                     OR retry_at > now() + make_interval(secs => 2 * :wait_s))
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id
+)
+SELECT (SELECT count(*) FROM leased) + (SELECT count(*) FROM waiting)
+""")
+
+
+def forget_the_future(connection: Connection, *, lease_s: float, wait_s: float) -> int:
+    """Bring near what lies farther ahead than anything is ever set: the server's clock was set back since.
+
+    No lease lasts longer than `lease_s`, and no message or pause longer than `wait_s`. Returns how many chunks.
+    """
+    return int(connection.scalar(_OF_THE_FUTURE, {"lease_s": lease_s, "wait_s": wait_s}) or 0)

@@ -7,7 +7,7 @@ transaction counts the job's open chunks down, and whoever reaches zero opens th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -89,7 +89,7 @@ def fail(connection: Connection, claim: Claim, error: JobError, *, max_failures:
     if job is None or job.status in ENDED:
         raise LeaseLost()
     held = Orphan(claim.chunk_id, claim.job_id, claim.attempt)
-    if _tried_again(connection, held, error, claim.failures, max_failures):
+    if _tried_again(connection, held, error, Tries(claim.failures, claim.uncharged), max_failures):
         return False
     _fail_for_good(connection, job, held, claim.stage, error)
     return True
@@ -109,7 +109,7 @@ def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> Resc
     """Requeue the chunk of a silent worker; after `max_failures` such ends its job fails."""
     job = job_store.lock(connection, orphan.job_id)
     row = connection.execute(
-        sa.select(chunks.c.failures, chunks.c.stage)
+        sa.select(chunks.c.failures, chunks.c.uncharged, chunks.c.stage)
         .where(
             _is_held(orphan),
             # Looked at again under the lock: a worker that was cut off may have renewed its lease meanwhile.
@@ -119,7 +119,7 @@ def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> Resc
     ).one_or_none()
     if job is None or row is None:
         return Rescued.UNTOUCHED
-    if _tried_again(connection, orphan, ChunkCrashed(), row.failures, max_failures):
+    if _tried_again(connection, orphan, ChunkCrashed(), Tries(row.failures, row.uncharged), max_failures):
         return Rescued.REQUEUED
     _fail_for_good(connection, job, orphan, Stage(row.stage), ChunkCrashed())
     return Rescued.FAILED
@@ -129,22 +129,25 @@ def hand_back(connection: Connection, orphan: Orphan) -> bool:
     """Queue the chunk of a worker that has to stop, at no charge; False if it was not that worker's any more."""
     job_store.lock(connection, orphan.job_id)
     try:
-        _requeue(connection, orphan, failures=0, delay_s=0.0)
+        _requeue(connection, orphan, {}, delay_s=0.0)
     except LeaseLost:
         return False
     return True
 
 
-def _tried_again(connection: Connection, held: Orphan, error: JobError, failures: int, max_failures: int) -> bool:
-    again = next_try(error, Tries(held.attempt, failures), max_failures=max_failures)
+def _tried_again(connection: Connection, held: Orphan, error: JobError, tries: Tries, max_failures: int) -> bool:
+    again = next_try(error, tries, max_failures=max_failures)
     if again is None:
         return False
-    _requeue(connection, held, failures=int(again.charged), delay_s=again.pause_s)
+    counted = chunks.c.failures if again.charged else chunks.c.uncharged
+    _requeue(connection, held, {counted.name: counted + 1}, delay_s=again.pause_s)
     return True
 
 
-def _requeue(connection: Connection, held: Orphan, *, failures: int, delay_s: float) -> None:
-    """Queue a running chunk again, so many failures richer. Raises `LeaseLost`."""
+def _requeue(
+    connection: Connection, held: Orphan, counts: Mapping[str, sa.ColumnElement[int]], *, delay_s: float
+) -> None:
+    """Queue a running chunk again, with what the attempt counts for. Raises `LeaseLost`."""
     requeued = connection.execute(
         sa.update(chunks)
         .where(_is_held(held))
@@ -152,7 +155,7 @@ def _requeue(connection: Connection, held: Orphan, *, failures: int, delay_s: fl
             status=ChunkStatus.QUEUED,
             lease_until=None,
             dispatched_until=None,
-            failures=chunks.c.failures + failures,
+            **counts,
             waiting_since=sa.func.now(),
             retry_at=sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, delay_s) if delay_s > 0 else None,
         ),

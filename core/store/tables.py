@@ -120,6 +120,7 @@ chunks = sa.Table(
     sa.Column("status", sa.Text, nullable=False, server_default="queued"),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("uncharged", sa.Integer, nullable=False, server_default="0"),
     sa.Column("worker_id", sa.Text),
     sa.Column("input", JSONB, nullable=False),
     sa.Column("output", JSONB),

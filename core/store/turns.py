@@ -52,6 +52,15 @@ class Promises:
     max_wait_s: Mapping[Lane, float]
 
 
+_MOST_PATIENCE = 4
+"""A message that nobody claims is sent again after `redispatch_s`, and later after as many times that."""
+
+
+def longest_promise_s(redispatch_s: float) -> float:
+    """How long a message is under way at most before it is sent again."""
+    return redispatch_s * _MOST_PATIENCE
+
+
 _RETURN = sa.text("""
 UPDATE chunks SET dispatched_until = NULL, retry_at = NULL
 WHERE id IN (
@@ -179,7 +188,7 @@ WITH RECURSIVE capacity AS (
     UPDATE chunks
     SET dispatches = dispatches + 1,
         -- A message that nobody claims is sent again, ever more rarely while no worker lives.
-        dispatched_until = now() + make_interval(secs => :redispatch_s * least(power(2, dispatches), 4))
+        dispatched_until = now() + make_interval(secs => :redispatch_s * least(power(2, dispatches), :most_patience))
     FROM free
     WHERE chunks.id = free.id
     RETURNING chunks.id, chunks.stage, chunks.queue, chunks.account_id, chunks.job_id, chunks.dispatches, free.turn
@@ -226,6 +235,7 @@ def picking_values(promises: Promises) -> Mapping[str, object]:
         "queues": [*INFERENCE_QUEUES, *IO_QUEUES],
         "per_worker": IN_FLIGHT_PER_WORKER,
         "redispatch_s": promises.redispatch_s,
+        "most_patience": _MOST_PATIENCE,
         "worker_silence_s": promises.worker_silence_s,
         "nobody": NOBODY,
         "everybody": EVERYBODY,

@@ -41,6 +41,10 @@ class Fault:
     moments: tuple[Moment, ...] = (Moment.AT_WORK,)
     quick: tuple[Moment, ...] = ()
     """The moments that `make test` looks at too."""
+    others: int = 0
+    """Jobs that were submitted just before the one that is held."""
+    fresh: bool = False
+    """Whether it strikes a worker whose process has done nothing yet."""
 
     @property
     def worker(self) -> str:
@@ -131,7 +135,7 @@ def _stop_within_a_transaction(whole: Deployment, caught: Caught) -> Undo:
 
 
 def _run_out_of_memory(whole: Deployment, _: Caught) -> Undo:
-    """The process has more address space than it may: it gets no byte more."""
+    """The process has more address space than it may, and nothing set aside from earlier work: it gets no byte more."""
     (child,) = whole.children(INFERENCE)
     taken = int(Path(f"/proc/{child}/statm").read_text().split()[0]) * resource.getpagesize()
     resource.prlimit(child, resource.RLIMIT_AS, (taken // 2, taken // 2))
@@ -159,6 +163,7 @@ def _restart_every_worker(whole: Deployment, _: Caught) -> Undo:
 
 
 def _terminate_everything(whole: Deployment, _: Caught) -> Undo:
+    """All at once, as a machine that is shut down does."""
     names = ("api", "beat", "io", INFERENCE)
     whole.stop(*names)
     whole.stop_postgres()
@@ -206,10 +211,10 @@ FAULTS = (
         _stop_within_a_transaction,
         moments=(Moment.BEFORE_CLAIM, Moment.BEFORE_COMMIT),
     ),
-    Fault("the inference child gets no more memory", _run_out_of_memory, quick=(Moment.AT_WORK,)),
+    Fault("the inference child gets no more memory", _run_out_of_memory, quick=(Moment.AT_WORK,), fresh=True),
     Fault("a second Beat runs", _second_beat),
-    Fault("every worker is restarted in turn", _restart_every_worker),
-    Fault("everything is told to stop, and started again", _terminate_everything),
+    Fault("every worker is restarted in turn", _restart_every_worker, others=3),
+    Fault("everything is told to stop, and started again", _terminate_everything, others=3),
     Fault(
         "the media store is away from the io worker",
         media.take_away,

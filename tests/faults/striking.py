@@ -20,7 +20,7 @@ WITHIN_S = 180.0
 
 @dataclass(frozen=True)
 class Struck:
-    """The job that was struck and one that was submitted afterwards; `at`: when, by the database's clock."""
+    """The job that was struck, then those submitted before and after it; `at`: when, by the database's clock."""
 
     job_ids: list[UUID]
     at: object
@@ -28,11 +28,20 @@ class Struck:
 
 def strike(whole: Deployment, client: Client, fault: Fault, moment: Moment) -> Struck:
     """Returns as soon as the service accepts work again."""
-    with caught(whole, moment, fault.stage, fault.worker, lambda: submit(client)) as held:
+    if fault.fresh:
+        whole.kill_children(fault.worker)
+        whole.await_workers(fault.worker)
+    others: list[UUID] = []
+
+    def submit_last() -> UUID:
+        others[:] = [submit(client) for _ in range(fault.others)]
+        return submit(client)
+
+    with caught(whole, moment, fault.stage, fault.worker, submit_last) as held:
         undo = fault.strike(whole, held)
     undo()
     until(lambda: accepts_work(whole), WITHIN_S, every_s=EVERY_S)
-    return Struck([held.job_id, submit(client)], held.at)
+    return Struck([held.job_id, *others, submit(client)], held.at)
 
 
 def ended(client: Client, job_ids: Sequence[UUID]) -> list[JobStatus]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from core import ownership
 from core.dispatch import Dispatcher
@@ -114,6 +116,9 @@ def test_a_blob_that_is_missing_is_a_failure_of_the_chunk(
         (OutOfDeviceMemory(), "out_of_memory"),
         (DeviceFailed(), "device_failed"),
         (WeightsMissing(), "model_unavailable"),
+        (OSError(errno.ENOSPC, "No space left on device"), "store_unavailable"),
+        (OperationalError("SELECT", {}, Exception("the server went away")), "store_unavailable"),
+        (PermissionError(errno.EACCES, "Permission denied"), "internal"),
         (KeyError("anything"), "internal"),
     ],
 )
