@@ -29,6 +29,7 @@ _PREFIX_LENGTH = 9
 
 _DELETED = "This account has been deleted."
 
+_ERASING = accounts.c.erasing_since.is_not(None)
 _WORKS = sa.or_(api_keys.c.revoked_at.is_(None), api_keys.c.revoked_at > sa.func.now())
 
 # By an index: looking through the table, each slice would come by all that those before it have deleted.
@@ -93,7 +94,12 @@ def set_tier(connection: Connection, name: str, tier: Tier) -> None:
 
 
 def issue_key(connection: Connection, account_id: UUID) -> str:
-    """A new key for the account. This return value is the only time it is seen."""
+    """A new key for the account. This return value is the only time it is seen.
+
+    Raises `Conflict` for an account that is being erased: it would open nothing.
+    """
+    if connection.scalar(sa.select(accounts.c.name).where(accounts.c.id == account_id, _ERASING)) is not None:
+        raise Conflict("This account is being erased, and no key opens it. `scribelane accounts delete` goes on.")
     key = "sl_" + secrets.token_urlsafe(_KEY_BYTES)
     connection.execute(
         sa.insert(api_keys).values(account_id=account_id, prefix=key[:_PREFIX_LENGTH], hash=_hash(key)),
@@ -128,6 +134,12 @@ def revoke_keys(connection: Connection, account_id: UUID, *, prefix: str | None 
         these = these.where(api_keys.c.prefix == prefix)
     ends = sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, grace_s)
     return connection.execute(these.values(revoked_at=sa.func.least(api_keys.c.revoked_at, ends))).rowcount
+
+
+def half_erased(connection: Connection, name: str) -> UUID | None:
+    """The account of that name, if its erasure was begun and not finished."""
+    found: UUID | None = connection.scalar(sa.select(accounts.c.id).where(accounts.c.name == name, _ERASING))
+    return found
 
 
 def close(connection: Connection, account_id: UUID) -> None:

@@ -108,12 +108,18 @@ def _servers(supervisor: Supervisor, data_dir: Path) -> dict[str, str]:
 
 def _prepare_database(data_dir: Path) -> None:
     """Migrate, make the operator's account if it is not there, and leave a key that works for the client commands."""
+    from core.erasure import erase_account
     from core.errors import NotFound
     from core.store import accounts, migrations
+    from core.store.blobs import Blobs
     from core.store.session import Database
 
     database = Database(os.environ["SCRIBELANE_DATABASE_URL"], transaction_s=None)
     migrations.upgrade(database)
+    with database.transaction() as connection:
+        half_erased = accounts.half_erased(connection, LOCAL_ACCOUNT)
+    if half_erased is not None:  # no key would open it
+        erase_account(database, Blobs(os.environ["SCRIBELANE_BLOB_URL"]), half_erased)
     kept, issued = _kept_key(data_dir), None
     with database.transaction() as connection:
         try:

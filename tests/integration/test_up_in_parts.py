@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import Conflict
 from core.store import accounts
 from core.store.session import Database
 from service.cli import up
@@ -49,6 +50,23 @@ def test_a_key_that_the_database_does_not_know_is_replaced(prepared: Database, t
     up._prepare_database(tmp_path)
 
     assert opens(prepared, tmp_path) == "local"
+
+
+def test_an_account_whose_erasure_was_broken_off_is_made_anew(
+    prepared: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRIBELANE_BLOB_URL", (tmp_path / "blobs").as_uri())
+    with prepared.transaction() as connection:
+        before = accounts.by_name(connection, "local")
+        accounts.close(connection, before.id)
+    with pytest.raises(Conflict, match="being erased"), prepared.transaction() as connection:
+        accounts.issue_key(connection, before.id)
+
+    up._prepare_database(tmp_path)
+
+    assert opens(prepared, tmp_path) == "local"
+    with prepared.transaction() as connection:
+        assert accounts.by_name(connection, "local").id != before.id
 
 
 def test_signals_again_and_again_still_end_everything_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from workers.inputs.confinement import Bounds, Reach, confine
 
 TOO_LARGE = 71
 """The exit status of a process that needed more memory or disk than its bounds."""
+NO_ROOM = 72
+"""And of one for whose result the disk had no room left."""
 
 _MAX_TRACE = 4000
 
@@ -40,6 +42,8 @@ def main(request: dict[str, Any]) -> None:
     except OSError as error:
         if error.errno in (errno.EFBIG, errno.ENOMEM):
             os._exit(TOO_LARGE)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            os._exit(NO_ROOM)
         _say(fault=traceback.format_exc()[-_MAX_TRACE:])
     except Exception:
         _say(fault=traceback.format_exc()[-_MAX_TRACE:])

@@ -42,8 +42,9 @@ class _Machine:
     """Its AUDIT_ARCH_*, and the numbers of its calls, as <asm/unistd.h>.
 
     Refused are sockets, with io_uring as the way around the filter; other programs and processes; what reaches into
-    another process of the same user or ends it; and what Landlock leaves open, to shorten a file by its name (before
-    Linux 6.2), and to change its owner or who may use it. `clone` makes threads, which decoders need, and nothing else.
+    another process of the same user or ends it; memory and keys that processes share; and what Landlock leaves open:
+    to shorten a file by its name (before Linux 6.2), to change its owner, its times, its attributes, or who may use it.
+    `clone` makes threads, which decoders need, and nothing else.
     """
 
     architecture: int
@@ -51,17 +52,20 @@ class _Machine:
     clone: int
 
 
-# In three lines, those in brackets on x86-64 alone:
+# In four lines, those in brackets on x86-64 alone:
 # socket execve execveat (fork vfork) ptrace process_vm_readv process_vm_writev io_uring_setup pidfd_getfd
 # kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal
-# truncate (chmod) fchmod fchmodat fchmodat2 (chown lchown) fchown fchownat
+# truncate (chmod) fchmod fchmodat fchmodat2 (chown lchown) fchown fchownat (utime utimes futimesat) utimensat
+#   setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr
+# shmget shmat shmctl unshare add_key request_key keyctl
 _MACHINES = {
     "x86_64": _Machine(
         0xC000003E,
         refused=(
             *(41, 59, 322, 57, 58, 101, 310, 311, 425, 438),
             *(62, 200, 234, 129, 297, 424),
-            *(76, 90, 91, 268, 452, 92, 94, 93, 260),
+            *(76, 90, 91, 268, 452, 92, 94, 93, 260, 132, 235, 261, 280, 188, 189, 190, 197, 198, 199),
+            *(29, 30, 31, 272, 248, 249, 250),
         ),
         clone=56,
     ),
@@ -70,7 +74,8 @@ _MACHINES = {
         refused=(
             *(198, 221, 281, 117, 270, 271, 425, 438),
             *(129, 130, 131, 138, 240, 424),
-            *(45, 52, 53, 452, 55, 54),
+            *(45, 52, 53, 452, 55, 54, 88, 5, 6, 7, 14, 15, 16),
+            *(194, 196, 195, 97, 217, 218, 219),
         ),
         clone=220,
     ),

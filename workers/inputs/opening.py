@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from core import errors
-from core.errors import ChunkTimeout, Internal, JobError, MediaUnreadable, PdfUnreadable
+from core.errors import ChunkTimeout, Internal, JobError, MediaUnreadable, PdfUnreadable, StoreUnavailable
 from core.job import JobKind
 from core.passages import Page
-from workers.inputs.confined import TOO_LARGE
+from workers.inputs.confined import NO_ROOM, TOO_LARGE
 from workers.inputs.confinement import Bounds
 
 if TYPE_CHECKING:  # the libraries that open inputs are loaded when there is one
@@ -195,6 +195,9 @@ def _end(request: _Request, status: int) -> JobError:
     """What it means that the process ended without a word."""
     if status == TOO_LARGE:
         return request.unreadable("Opening the file takes more memory or space than this service allows.")
+    if status == NO_ROOM:
+        log.error("the worker's disk is full", folder=str(request.result.parent))
+        return StoreUnavailable()
     if status == -signal.SIGXCPU:
         return ChunkTimeout("Opening the file took longer than this service allows.")
     if -status in _CRASHES:

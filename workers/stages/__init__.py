@@ -1,7 +1,7 @@
 """The stages of a job: each is a function from a claimed chunk to a result.
 
 A stage reads its chunk's blob or rows, works without an open transaction, calls `lease.progress()` at every
-step, and returns a `core.store.results` value; `workers.runtime` stores it. It raises a `JobError` when the
+step, and returns a `core.store.results` value; `workers.attempts` stores it. It raises a `JobError` when the
 input is at fault.
 """
 

@@ -44,6 +44,7 @@ ATTEMPTS = {
     "change its input": ("open(reach.source, 'a')", "PermissionError"),
     "write beside its folder": ("open(folder / 'new', 'w')", "PermissionError"),
     "shorten a neighbour's file": ("os.truncate(folder / 'secret', 0)", "PermissionError"),
+    "make a neighbour's file look old": ("os.utime(folder / 'secret', (0, 0))", "PermissionError"),
     "open a neighbour's file to others": ("os.chmod(folder / 'secret', 0o666)", "PermissionError"),
     "remove a neighbour's file": ("os.remove(folder / 'secret')", "PermissionError"),
     "leave a link to a neighbour's file": ("os.symlink(folder / 'secret', reach.folder / 'result')", "PermissionError"),

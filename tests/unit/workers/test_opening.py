@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -15,7 +15,15 @@ import numpy as np
 import psutil
 import pytest
 
-from core.errors import ChunkTimeout, Internal, LeaseLost, MediaTooLong, MediaUnreadable, PdfUnreadable
+from core.errors import (
+    ChunkTimeout,
+    Internal,
+    LeaseLost,
+    MediaTooLong,
+    MediaUnreadable,
+    PdfUnreadable,
+    StoreUnavailable,
+)
 from tests import nasty
 from workers.inputs import audio, opening, pdf
 from workers.inputs.opening import OpenLimits
@@ -54,6 +62,23 @@ def written(folder: Path, content: bytes) -> Path:
 
 def children() -> list[psutil.Process]:
     return [one for one in psutil.Process().children() if "workers.inputs.confined" in one.cmdline()]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for a second of decoded sound."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(folder)]
+    if subprocess.run(mounting, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a file system, and not in every container")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_not_the_fault_of_what_is_opened(small_disk: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        opening.decode(RECORDING, small_disk / "raw", max_s=600, limits=LIMITS, on_progress=nothing)
 
 
 def test_a_recording_comes_out_as_if_it_was_decoded_here(tmp_path: Path) -> None:
