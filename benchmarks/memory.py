@@ -52,14 +52,13 @@ class Watch:
         self.samples: dict[str, list[Sample]] = defaultdict(list)
 
     def sample(self, chunks: int) -> None:
-        """Look at all processes now. Those of one name (PostgreSQL's, one for each connection) count together."""
-        held: Counter[str] = Counter()
+        """Look at all processes now. Of those of one name (PostgreSQL's, one for each connection) the mean counts."""
+        held: dict[str, list[int]] = defaultdict(list)
         for pid, name in _names(self._root).items():
-            kib = _anonymous_kib(pid)
-            held[name] = max(held[name], kib) if name == OPENER else held[name] + kib
-        for name, kib in held.items():
-            if kib:
-                self.samples[name].append((chunks, kib))
+            if kib := _anonymous_kib(pid):
+                held[name].append(kib)
+        for name, each in held.items():
+            self.samples[name].append((chunks, sum(each) // len(each)))
 
     def growth(self, limit_kib: float) -> list[Growth]:
         """Every process that was seen throughout. Flat: it grows by at most `limit_kib` in a thousand chunks."""

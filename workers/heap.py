@@ -1,8 +1,7 @@
 """Gives back to the system what a stage took for one input and does not need any more.
 
 glibc keeps freed memory for the next allocation. Opening recordings of many lengths left an io process with twice what
-it uses, and a little more with each: from 195 to 227 MiB over 5,000 chunks, and from 123 to 127 MiB with this
-(`benchmarks/soak.py`).
+it uses, and a little more with each thousand chunks (`benchmarks/soak.py`).
 """
 
 from __future__ import annotations

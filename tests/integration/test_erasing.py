@@ -206,9 +206,7 @@ def test_an_account_that_is_being_erased_takes_no_job_from_whoever_was_let_in_be
     assert work.execute(database, "SELECT FROM jobs") == []
 
 
-def test_no_key_opens_an_account_that_is_being_erased(
-    api: TestClient, database: Database, account: Account
-) -> None:
+def test_no_key_opens_an_account_that_is_being_erased(api: TestClient, database: Database, account: Account) -> None:
     with database.transaction() as connection:
         key = accounts.issue_key(connection, account.id)
     authorized = {"Authorization": f"Bearer {key}"}
