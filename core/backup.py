@@ -24,9 +24,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from obstore.exceptions import BaseError as BlobError
 from pydantic import BaseModel
 
-from core.errors import BackupFailed
+from core import ownership
+from core.errors import BackupFailed, Unavailable
 from core.store import dumps, migrations
 from core.store.blobs import Blobs, StoredBlob
 from core.store.session import Database
@@ -127,10 +129,20 @@ def _take(database_url: str, blobs: Blobs, folder: Path, *, with_media: bool, ea
             _to_disk(path)
         draft.rename(folder)
         _to_disk(folder.parent)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise BackupFailed(f"The backup could not be written: {error.strerror or error}") from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return facts
+
+
+def _check_media(database: Database, blobs: Blobs) -> None:
+    try:
+        ownership.check(database, blobs)
+    except (Unavailable, BlobError, OSError) as error:
+        raise BackupFailed(f"The media could not be listed. {error}") from error
 
 
 def _write(database_url: str, blobs: Blobs, draft: Path, *, with_media: bool, earlier: Path | None) -> Facts:
@@ -138,6 +150,8 @@ def _write(database_url: str, blobs: Blobs, draft: Path, *, with_media: bool, ea
         revision, taken_at = migrations.current(database), _now(database)
         if revision is None:
             raise BackupFailed("The database is empty; `scribelane migrate` or `scribelane up` prepares it.")
+        if revision == migrations.newest():  # one of an older release does not know whose the media are
+            _check_media(database, blobs)
         with database.transaction() as connection:
             server_version = dumps.server_version(connection)
         dumps.dump(database_url, server_version, draft / DUMP)

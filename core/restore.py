@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from obstore.exceptions import BaseError as BlobError
 from pydantic import ValidationError
 
 from core import ownership
@@ -20,6 +21,7 @@ from core.backup import DUMP, FACTS, MEDIA, Facts, KeptBlob, manifest, sha256_of
 from core.errors import BackupFailed
 from core.store import dumps, installation, migrations
 from core.store.blobs import Blobs, StoredBlob
+from core.store.installation import Installation
 from core.store.session import Database
 
 
@@ -44,22 +46,37 @@ def restore(database_url: str, blobs: Blobs, folder: Path, *, force: bool = Fals
         with database.transaction() as connection:
             running, rows = dumps.others(connection), dumps.contents(connection)
             server_version = dumps.server_version(connection)
-            replaced = installation.id_if_any(connection)
+            replaced = installation.if_any(connection)
         if running:
             raise BackupFailed(f"{running} connections of a running Scribelane are open; stop all of it first.")
         if rows and not force:
             raise BackupFailed(f"The database holds {_told(rows)}; all of it would be lost. --force replaces it.")
-    owner = ownership.owner_of(blobs)
-    if owner not in (None, str(replaced)) and not take_over:
-        raise BackupFailed(
-            f"The media store belongs to the database {owner}. If that one is gone for good and this one takes its "
-            f"place, say --take-over; if it is not, give this one a media store of its own."
-        )
+    if not take_over:
+        _check_media(blobs, replaced)
+    try:
+        blobs.check()
+    except (BlobError, OSError) as error:
+        raise BackupFailed(f"The media store cannot be written. {str(error).splitlines()[0]}") from error
     dumps.replace(database_url, server_version, folder / DUMP)
     with closing(Database(database_url, transaction_s=None)) as database:
         migrations.upgrade(database)
         ownership.begin_anew(database, blobs)
     return _compared(blobs, folder, facts)
+
+
+def _check_media(blobs: Blobs, replaced: Installation | None) -> None:
+    """Raises `BackupFailed` if the store is another database's, or perhaps not mounted."""
+    owner = ownership.owner_of(blobs)
+    if owner is None and replaced is not None and replaced.has_media:
+        raise BackupFailed(
+            "The media store does not say whose it is, and the database had one that did: is its volume mounted? "
+            "If this one is to take its place, say --take-over."
+        )
+    if owner is not None and (replaced is None or owner != str(replaced.id)):
+        raise BackupFailed(
+            f"The media store belongs to the database {owner}. If that one is gone for good and this one takes its "
+            f"place, say --take-over; if it is not, give this one a media store of its own."
+        )
 
 
 def _checked(folder: Path) -> Facts:

@@ -24,6 +24,9 @@ VISIBILITY_TIMEOUT_S = 900
 """A message that is not acknowledged for so long is delivered again; nothing renews it."""
 
 
+_LONGEST_S = 10 * 365 * 86400.0
+
+
 class Settings(BaseSettings):
     """What an operator can turn. Each field is the environment variable `SCRIBELANE_<FIELD>`."""
 
@@ -88,12 +91,25 @@ class Settings(BaseSettings):
     @field_validator("blob_url")
     @classmethod
     def _is_a_url(cls, value: str) -> str:
-        if value and not urlsplit(value).scheme:
+        url = urlsplit(value)
+        if value and not url.scheme:
             raise ValueError("it needs a scheme, such as file:///var/lib/scribelane/blobs")
+        if url.scheme == "file" and url.netloc not in ("", "localhost"):
+            raise ValueError("a folder is named from the root, with three slashes: file:///var/lib/scribelane/blobs")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_of_a_redis(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in ("redis", "rediss"):
+            raise ValueError("it begins with redis:// or rediss://")
         return value
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        for name, value in self:
+            if name.endswith("_s") and not value <= _LONGEST_S:
+                raise ValueError(f"{name} must be at most {_LONGEST_S:g} s, which is ten years")
         if self.lease_s < self.heartbeat_s * 3:
             raise ValueError(
                 "lease_s must be at least three times heartbeat_s, so that a lease survives lost heartbeats"

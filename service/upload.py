@@ -17,6 +17,7 @@ from python_multipart.exceptions import MultipartParseError
 from starlette.concurrency import run_in_threadpool
 from uuid_utils.compat import uuid7
 
+from core import ownership
 from core.errors import EmptyUpload, IdempotencyMismatch, InvalidRequest, RequestError, UploadTooLarge
 from core.store import blobs as blob_store
 from core.store.blobs import Blobs
@@ -111,6 +112,8 @@ def receiving(max_files: int) -> Receive:
             digest = fingerprint.digest(form.fields)
             if isinstance(once, Earlier) and once.fingerprint != digest:
                 raise IdempotencyMismatch()
+            if blobs is not None:  # after they were written: or they may lie where the store's volume is to be mounted
+                await run_in_threadpool(ownership.check, service.database, blobs)
             yield Upload(files, form.fields, custody, once, digest)
 
     return receive

@@ -174,7 +174,7 @@ def in_our_words(error: Exception) -> JobError:
             return DeviceBroken()
         case WeightsMissing() | WeightsMismatch():
             return ModelUnavailable()
-        case BlobError() | OperationalError() | InterfaceError() | PoolTimeout():
+        case BlobError() | Unavailable() | OperationalError() | InterfaceError() | PoolTimeout():
             return StoreUnavailable()
         case OSError(errno=code) if code in _NO_ROOM:
             return StoreUnavailable()

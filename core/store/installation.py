@@ -29,12 +29,14 @@ def of(connection: Connection) -> Installation:
     return Installation(row.id, row.media_since is not None)
 
 
-def id_if_any(connection: Connection) -> UUID | None:
-    """The id of a database that may be of an older release, or empty."""
+def if_any(connection: Connection) -> Installation | None:
+    """What a database is that may be of an older release, or empty."""
     if not sa.inspect(connection).has_table(installation.name):
         return None
-    found: UUID | None = connection.scalar(sa.select(installation.c.id))
-    return found
+    columns = {column["name"] for column in sa.inspect(connection).get_columns(installation.name)}
+    if installation.c.media_since.name in columns:
+        return of(connection)
+    return Installation(connection.execute(sa.select(installation.c.id)).scalar_one(), has_media=False)
 
 
 def note_media(connection: Connection) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -27,6 +28,10 @@ from service.cli.settings_of_client import KEY_FILE, URL_FILE
 from service.embedded import private_folder, start_postgres, start_valkey
 from service.processes import Command
 from service.supervisor import Program, Stopped, Supervisor
+
+if TYPE_CHECKING:
+    from core.store.blobs import Blobs
+    from core.store.session import Database
 
 log = structlog.get_logger(__name__)
 
@@ -111,15 +116,15 @@ def _prepare_database(data_dir: Path) -> None:
     from core.erasure import erase_account
     from core.errors import NotFound
     from core.store import accounts, migrations
-    from core.store.blobs import Blobs
     from core.store.session import Database
 
     database = Database(os.environ["SCRIBELANE_DATABASE_URL"], transaction_s=None)
     migrations.upgrade(database)
+    blobs = _media_store(database)
     with database.transaction() as connection:
         half_erased = accounts.half_erased(connection, LOCAL_ACCOUNT)
     if half_erased is not None:  # no key would open it
-        erase_account(database, Blobs(os.environ["SCRIBELANE_BLOB_URL"]), half_erased)
+        erase_account(database, blobs, half_erased)
     kept, issued = _kept_key(data_dir), None
     with database.transaction() as connection:
         try:
@@ -132,6 +137,22 @@ def _prepare_database(data_dir: Path) -> None:
     if issued:  # only now does the database know it
         _write_private(data_dir / KEY_FILE, issued)
     database.close()
+
+
+def _media_store(database: Database) -> Blobs:
+    """The media store, if it is this database's. Raises `Misconfigured`, `Unavailable`."""
+    from obstore.exceptions import BaseError as BlobError
+
+    from core import ownership
+    from core.store.blobs import Blobs
+
+    try:
+        blobs = Blobs(os.environ["SCRIBELANE_BLOB_URL"])
+        ownership.check(database, blobs)
+    except (BlobError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise Misconfigured(f"The media store that SCRIBELANE_BLOB_URL names cannot be used. {reason}") from error
+    return blobs
 
 
 def _kept_key(data_dir: Path) -> str:

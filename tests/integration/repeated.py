@@ -50,7 +50,7 @@ def begin(database: Database, account: Account, key: str = "one") -> Begun | Ear
 
 
 def stored_files(folder: Path) -> list[Path]:
-    return [path for path in (folder / "blobs").rglob("*") if path.is_file()]
+    return [path for path in (folder / "blobs" / "jobs").rglob("*") if path.is_file()]
 
 
 def refused(answer: Response, status: int, code: str) -> bool:

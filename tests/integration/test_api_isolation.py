@@ -79,7 +79,7 @@ def test_an_upload_without_a_key_is_not_stored(api: TestClient, tmp_path: Path) 
     del api.headers["Authorization"]
 
     assert api.post("/v1/transcriptions", files={"file": ("a.wav", b"RIFF")}).status_code == 401
-    assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
+    assert [path for path in (tmp_path / "blobs" / "jobs").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize(("method", "path"), NAMING)

@@ -17,7 +17,7 @@ SUBMITS = ["/v1/transcriptions", "/v1/documents"]
 
 
 def stored_files(tmp_path: Path) -> list[Path]:
-    return [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+    return [path for path in (tmp_path / "blobs" / "jobs").rglob("*") if path.is_file()]
 
 
 def nested(levels: int) -> str:

@@ -90,7 +90,7 @@ def test_a_submit_when_nothing_is_left_is_a_429_that_leaves_nothing(
     assert f"{end:%Y-%m-%dT%H:%M:%SZ}" in problem["detail"]
     now = work.execute(database, "SELECT now() AS now")[0].now
     assert int(answer.headers["Retry-After"]) == pytest.approx((end - now).total_seconds(), abs=60)
-    assert [file for file in (tmp_path / "blobs").rglob("*") if file.is_file()] == []
+    assert [file for file in (tmp_path / "blobs" / "jobs").rglob("*") if file.is_file()] == []
     assert len(work.execute(database, "SELECT FROM jobs")) == 1
 
 

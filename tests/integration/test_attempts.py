@@ -6,7 +6,9 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sqlalchemy.exc import OperationalError
 
 from core import ownership
@@ -16,6 +18,7 @@ from core.job import JobKind, JobStatus
 from core.store.accounts import Account
 from core.store.blobs import input_key
 from core.store.session import Database
+from models import vad
 from models.errors import DeviceFailed, OutOfDeviceMemory, WeightsMissing
 from tests.conftest import write_tiers
 from tests.integration import work
@@ -93,6 +96,28 @@ def test_a_volume_that_is_not_mounted_costs_no_try(
     attempts.work(chunk_id)
 
     assert work.chunk_rows(database, job_id)[0].status == "done"
+
+
+def test_audio_that_was_written_while_the_volume_was_not_mounted_does_not_count(
+    attempts: Attempts, database: Database, account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = work.submit(database, account)
+    attempts.context.blobs.put(input_key(job_id), SAMPLE.read_bytes())
+    ownership.check(database, attempts.context.blobs)
+    mounted, away = tmp_path / "blobs", tmp_path / "away"
+    find_speech = vad.find_speech
+
+    def unmount(samples: NDArray[np.float32]) -> list[vad.Region]:
+        if not away.exists():
+            mounted.rename(away)
+            mounted.mkdir()
+        return find_speech(samples)
+
+    monkeypatch.setattr(vad, "find_speech", unmount)
+    attempts.work(work.queued(database, job_id)[0])
+
+    (row,) = work.chunk_rows(database, job_id)
+    assert (row.status, row.failures, row.uncharged) == ("queued", 0, 1)
 
 
 def test_a_blob_that_is_missing_is_a_failure_of_the_chunk(

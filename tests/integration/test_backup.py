@@ -128,7 +128,7 @@ class _Away(Blobs):
 def test_of_a_backup_that_fails_nothing_is_left(
     database_url: str, account: Account, tmp_path: Path, folder: Path
 ) -> None:
-    with pytest.raises(OSError, match="away"):
+    with pytest.raises(BackupFailed, match="away"):
         take(database_url, _Away((tmp_path / "blobs").as_uri()), folder)
 
     assert (visible(folder.parent), drafts(folder.parent)) == ([], [])
@@ -233,7 +233,7 @@ def test_when_the_backup_of_a_day_fails_the_old_ones_stay(
         nightly(database_url, blobs, folder, keep=7)
         of_another_day(folder, days)
 
-    with pytest.raises(OSError, match="away"):
+    with pytest.raises(BackupFailed, match="away"):
         nightly(database_url, _Away((tmp_path / "blobs").as_uri()), folder, keep=1)
 
     assert len(visible(folder)) == 2

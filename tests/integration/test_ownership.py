@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 from fastapi.testclient import TestClient
 
-from core import ownership
+from core import backup, ownership, restore
 from core.erasure import erase_account
-from core.errors import Unavailable
+from core.errors import BackupFailed, Unavailable
 from core.store.accounts import Account
 from core.store.blobs import OWNER, Blobs, chunk_key, input_key
 from core.store.session import Database
@@ -136,6 +136,35 @@ def test_without_its_volume_no_job_is_deleted_and_the_client_is_told(
     mount(volume, folder)
     assert api.delete(f"/v1/jobs/{job_id}").status_code == 204
     assert [path.name for path in folder.rglob("*") if path.is_file()] == [OWNER]
+
+
+def test_without_its_volume_nothing_is_accepted(
+    api: TestClient, database: Database, blobs: Blobs, folder: Path
+) -> None:
+    ownership.check(database, blobs)
+    unmount(folder)
+
+    refused = api.post("/v1/transcriptions", files={"file": ("talk.wav", b"RIFF")})
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert work.execute(database, "SELECT FROM jobs") == []
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_without_its_volume_there_is_no_backup_and_none_is_put_back(
+    database: Database, database_url: str, blobs: Blobs, folder: Path, tmp_path: Path
+) -> None:
+    ownership.check(database, blobs)
+    backup.take(database_url, blobs, tmp_path / "backup")
+    unmount(folder)
+
+    with pytest.raises(BackupFailed, match="is its volume mounted"):
+        backup.take(database_url, blobs, tmp_path / "another")
+    before = own_id(database)
+    database.close()
+    with pytest.raises(BackupFailed, match="is its volume mounted"):
+        restore.restore(database_url, blobs, tmp_path / "backup", force=True)
+    assert own_id(database) == before
 
 
 @pytest.mark.parametrize("chore", ["expired_jobs", "chunk_audio", "orphan_blobs"])

@@ -116,7 +116,7 @@ def test_a_refused_submit_leaves_nothing(limited: Limited, database: Database, t
 
     assert refused.status_code == 429
     assert work.execute(database, "SELECT 1 FROM jobs") == []
-    assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
+    assert [path for path in (tmp_path / "blobs" / "jobs").rglob("*") if path.is_file()] == []
 
 
 def test_one_account_does_not_use_up_anothers_requests(limited: Limited, database: Database) -> None:

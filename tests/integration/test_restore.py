@@ -56,7 +56,7 @@ def test_a_second_server_goes_on_where_the_first_was_when_the_backup_was_made(
     supervisor = Supervisor(tmp_path / "logs")
     try:
         url = start_postgres(supervisor, tmp_path / "postgres")
-        restored = restore(url, blobs, folder)
+        restored = restore(url, blobs, folder, take_over=True)
         second = Database(url)
 
         assert (restored.missing, restored.different, restored.put_back) == ([], [], 0)
@@ -184,7 +184,7 @@ def test_the_owner_of_a_database_needs_no_more_rights(
     work.execute(superuser, "CREATE EXTENSION vector")
     let_go(superuser)
     for _ in range(2):
-        restore(url, blobs, folder, force=True)
+        restore(url, blobs, folder, force=True, take_over=True)
     restored = Database(url)
     assert all_but_what_it_is(restored) == before
     restored.close()
@@ -232,6 +232,21 @@ def test_a_copy_beside_the_one_that_runs_does_not_get_its_media_store(
     copy.close()
     ownership.check(database, blobs)
     assert blobs.get(input_key(job_id)) == MEDIA
+
+
+def test_a_store_without_room_is_found_out_before_anything_is_replaced(
+    database: Database, database_url: str, account: Account, blobs: Blobs, folder: Path, tmp_path: Path
+) -> None:
+    ownership.check(database, blobs)
+    with_media(database, account, blobs)
+    take(database_url, blobs, folder)
+    before = rows(database)
+    (tmp_path / "blobs" / "probes").write_bytes(b"no folder, so nothing can be written in it")
+    let_go(database)
+
+    with pytest.raises(BackupFailed, match="cannot be written"):
+        restore(database_url, blobs, folder, force=True)
+    assert rows(database) == before
 
 
 def test_a_database_that_takes_the_place_of_a_lost_one_gets_its_media_store(

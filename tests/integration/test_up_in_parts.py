@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import Conflict
+from core.errors import Conflict, Unavailable
 from core.store import accounts
 from core.store.session import Database
 from service.cli import up
@@ -28,6 +28,7 @@ def opens(database: Database, folder: Path) -> str | None:
 @pytest.fixture
 def prepared(database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setenv("SCRIBELANE_DATABASE_URL", database_url)
+    monkeypatch.setenv("SCRIBELANE_BLOB_URL", (tmp_path / "blobs").as_uri())
     up._prepare_database(tmp_path)
     return database
 
@@ -52,10 +53,14 @@ def test_a_key_that_the_database_does_not_know_is_replaced(prepared: Database, t
     assert opens(prepared, tmp_path) == "local"
 
 
-def test_an_account_whose_erasure_was_broken_off_is_made_anew(
-    prepared: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SCRIBELANE_BLOB_URL", (tmp_path / "blobs").as_uri())
+def test_a_media_store_that_is_not_mounted_is_said_at_once(prepared: Database, tmp_path: Path) -> None:
+    (tmp_path / "blobs").rename(tmp_path / "away")
+
+    with pytest.raises(Unavailable, match="is its volume mounted"):
+        up._prepare_database(tmp_path)
+
+
+def test_an_account_whose_erasure_was_broken_off_is_made_anew(prepared: Database, tmp_path: Path) -> None:
     with prepared.transaction() as connection:
         before = accounts.by_name(connection, "local")
         accounts.close(connection, before.id)

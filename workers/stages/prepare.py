@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core import plan
+from core import ownership, plan
 from core.job import JobKind, JobWarning
 from core.options import TranscriptionOptions
 from core.passages import Passage, from_pages
@@ -70,6 +70,7 @@ def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prep
         samples = audio.render_chunk(decoded, chunk, regions)
         lease.progress()
         context.blobs.put(blob_store.chunk_key(claim.job_id, ordinal), samples.tobytes())
+    ownership.check(context.database, context.blobs)  # or they may lie where the store's volume is to be mounted
     warnings = [_NO_SPEECH] if not chunks else []
     if decoded.damaged:
         warnings.append(_DAMAGED)

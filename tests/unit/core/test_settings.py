@@ -128,3 +128,20 @@ def test_every_number_says_its_unit_or_counts_something() -> None:
     counted = {"pdf_max_pages", "max_failures", "threads", "fake_speed", "backup_keep"}
 
     assert [name for name in numbers if not re.search(r"_(s|bytes|months)$", name) and name not in counted] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("BLOB_URL", "file://relative/blobs", "three slashes"),
+        ("BROKER_URL", "http://broker:6379", "redis://"),
+        ("LEASE_S", "inf", "at most"),
+        ("CLEAN_S", "1e300", "at most"),
+        ("RESCUE_S", "nan", "rescue_s"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+    monkeypatch.setenv(f"SCRIBELANE_{name}", value)
+
+    with pytest.raises(ValidationError, match=says):
+        Settings()

@@ -51,7 +51,7 @@ def post(api: TestClient, body: bytes | Iterator[bytes], content_type: str | Non
 
 
 def stored_files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in (folder / "jobs").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 64, 1 << 16])
