@@ -15,9 +15,9 @@ from celery.platforms import set_pdeathsig
 from celery.signals import (
     beat_embedded_init,
     setup_logging,
-    worker_init,
     worker_process_init,
     worker_process_shutdown,
+    worker_ready,
     worker_shutdown,
     worker_shutting_down,
 )
@@ -84,9 +84,10 @@ def _clock_starts(**_: Any) -> None:
     set_pdeathsig("SIGKILL")  # as Celery does for its pool: the clock does not outlive a killed worker
 
 
-@worker_init.connect
+@worker_ready.connect
 def _solo_starts(sender: Any, **_: Any) -> None:
-    if sender.pool_cls.__module__.endswith("solo"):  # Beat's own worker has no children
+    # Beat's own worker has no children. Its clock is forked by now: beside our threads it might begin with a lock held.
+    if sender.controller.pool_cls.__module__.endswith("solo"):
         _child_starts()
 
 
