@@ -138,9 +138,9 @@ class ServerTime:
 
 def server_time(connection: Connection) -> ServerTime:
     """As the database tells it."""
-    up_s = sa.text("SELECT now(), extract(epoch FROM now() - pg_postmaster_start_time())")
-    now, up = connection.execute(up_s).one()
-    return ServerTime(now, float(up))
+    query = sa.text("SELECT now(), extract(epoch FROM now() - pg_postmaster_start_time())")
+    now, up_s = connection.execute(query).one()
+    return ServerTime(now, float(up_s))
 
 
 _OF_THE_FUTURE = sa.text("""
