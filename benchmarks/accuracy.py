@@ -35,12 +35,13 @@ from pathlib import Path
 import jiwer
 import numpy as np
 
-from core.plan import AudioChunk, Region, pack_clips, plan_chunks
+from core.plan import AudioChunk, pack_clips, plan_chunks
 from models import weights
-from models.engine import SAMPLE_RATE_HZ, Clip, Segment, TranscribeOptions
+from models.engine import SAMPLE_RATE_HZ, Segment, TranscribeOptions
 from models.registry import ModelKind, find
 from models.whisper import WhisperEngine
 from workers.inputs.audio import FULL_SCALE, DecodedAudio, decode, render_chunk, speech_regions
+from workers.stages.transcribe import on_chunk_clock
 
 MODEL = "base"
 THREADS = 2
@@ -93,15 +94,12 @@ def ours(engine: WhisperEngine, audio: DecodedAudio, language: str) -> list[str]
     """The texts of the segments, by the way that the stages go."""
     regions = speech_regions(audio)
     chunks = plan_chunks(pack_clips(regions), CHUNK_S)
-    return [segment.text for chunk in chunks for segment in _chunk(engine, audio, chunk, (regions, language))]
+    return [segment.text for chunk in chunks for segment in _chunk(engine, audio, chunk, language)]
 
 
-def _chunk(
-    engine: WhisperEngine, audio: DecodedAudio, chunk: AudioChunk, known: tuple[Sequence[Region], str]
-) -> list[Segment]:
-    regions, language = known
-    samples = np.asarray(render_chunk(audio, chunk, regions) / FULL_SCALE, dtype=np.float32)
-    clips = [Clip(clip.start_s - chunk.start_s, clip.end_s - chunk.start_s) for clip in chunk.clips]
+def _chunk(engine: WhisperEngine, audio: DecodedAudio, chunk: AudioChunk, language: str) -> list[Segment]:
+    samples = np.asarray(render_chunk(audio, chunk) / FULL_SCALE, dtype=np.float32)
+    clips = [on_chunk_clock(clip, chunk.start_s) for clip in chunk.clips]
     return list(engine.transcribe(samples, clips, TranscribeOptions(language=language)).segments)
 
 

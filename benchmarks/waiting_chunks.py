@@ -16,7 +16,7 @@ from core import tiers
 from core.job import JobKind
 from core.lanes import Lane, Tier
 from core.options import TranscriptionOptions
-from core.plan import AudioChunk, Clip
+from core.plan import AudioChunk, Clip, Region
 from core.store import accounts as account_store
 from core.store import blobs, chunks, completion, jobs
 from core.store.accounts import Account
@@ -73,4 +73,4 @@ def _prepared_job(servers: BareServers, account: Account, n_chunks: int) -> None
 
 
 def _second(start_s: float) -> AudioChunk:
-    return AudioChunk(start_s, start_s + AUDIO_S, (Clip(start_s, start_s + AUDIO_S),))
+    return AudioChunk((Clip((Region(start_s, start_s + AUDIO_S),)),))

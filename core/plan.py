@@ -51,19 +51,40 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One window for the model: whole regions where possible, at most `MAX_CLIP_S` long."""
+    """One window for the model: whole regions where possible, at most `MAX_CLIP_S` long from the first to the last."""
 
-    start_s: float
-    end_s: float
+    regions: tuple[Region, ...]
+
+    @property
+    def start_s(self) -> float:
+        """Where its first region begins."""
+        return self.regions[0].start_s
+
+    @property
+    def end_s(self) -> float:
+        """Where its last region ends."""
+        return self.regions[-1].end_s
 
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """What a worker leases: the clips between `start_s` and `end_s`, in order."""
+    """What a worker leases: clips in order."""
 
-    start_s: float
-    end_s: float
     clips: tuple[Clip, ...]
+
+    @property
+    def start_s(self) -> float:
+        """Where its first clip begins."""
+        return self.clips[0].start_s
+
+    @property
+    def end_s(self) -> float:
+        """Where its last clip ends."""
+        return self.clips[-1].end_s
+
+    def regions(self) -> Iterator[Region]:
+        """The speech of all its clips, in order."""
+        return itertools.chain.from_iterable(clip.regions for clip in self.clips)
 
 
 def pack_clips(
@@ -77,9 +98,9 @@ def pack_clips(
     for part in (part for region in regions for part in _split(region, max_clip_s)):
         last = clips[-1] if clips else None
         if last and part.start_s - last.end_s <= max_gap_s and part.end_s - last.start_s <= max_clip_s:
-            clips[-1] = Clip(last.start_s, part.end_s)
+            clips[-1] = Clip((*last.regions, part))
         else:
-            clips.append(Clip(part.start_s, part.end_s))
+            clips.append(Clip((part,)))
     return tuple(clips)
 
 
@@ -94,7 +115,7 @@ def plan_chunks(clips: Sequence[Clip], target_audio_s: float) -> tuple[AudioChun
             groups[-1].append(clip)
         else:
             groups.append([clip])
-    return tuple(AudioChunk(group[0].start_s, group[-1].end_s, tuple(group)) for group in groups)
+    return tuple(AudioChunk(tuple(group)) for group in groups)
 
 
 def _fits(group: Sequence[Clip], clip: Clip, target_audio_s: float) -> bool:

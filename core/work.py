@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from core.job import JobKind, Stage
-from core.plan import AudioChunk, Clip
+from core.plan import AudioChunk, Clip, Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,22 @@ Work = AudioChunk | PassageBatch | TranscriptSpan | None
 
 def to_stored(work: Work) -> dict[str, Any]:
     """The work as JSON."""
+    if isinstance(work, AudioChunk):
+        return {"clips": [_stored_clip(clip) for clip in work.clips]}
     return {} if work is None else asdict(work)
+
+
+def _stored_clip(clip: Clip) -> dict[str, Any]:
+    """With its own times besides those of its regions: `core.store.estimates` adds them up."""
+    regions = [[region.start_s, region.end_s] for region in clip.regions]
+    return {"start_s": clip.start_s, "end_s": clip.end_s, "regions": regions}
 
 
 def from_stored(stage: Stage, kind: JobKind, stored: Mapping[str, Any]) -> Work:
     """The work again; the stage and the kind of job say which sort it is."""
     match stage, kind:
         case Stage.TRANSCRIBE, _:
-            clips = tuple(Clip(clip["start_s"], clip["end_s"]) for clip in stored["clips"])
-            return AudioChunk(stored["start_s"], stored["end_s"], clips)
+            return AudioChunk(tuple(_clip(clip) for clip in stored["clips"]))
         case Stage.EMBED, JobKind.DOCUMENT:
             return PassageBatch(stored["n_passages"])
         case Stage.EMBED, JobKind.TRANSCRIPTION:
@@ -50,3 +57,9 @@ def from_stored(stage: Stage, kind: JobKind, stored: Mapping[str, Any]) -> Work:
         case ((Stage.PREPARE | Stage.ASSEMBLE), _):
             return None
     raise ValueError(f"no work is known for the stage {stage} of a {kind}")
+
+
+def _clip(stored: Mapping[str, Any]) -> Clip:
+    """A clip again; one that was stored without its regions is taken for one."""
+    regions = stored.get("regions") or [[stored["start_s"], stored["end_s"]]]
+    return Clip(tuple(Region(start_s, end_s) for start_s, end_s in regions))

@@ -19,11 +19,23 @@ SAMPLE_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """A span of audio that is decoded as one window; at most 30 s, Whisper's window."""
+class Span:
+    """A stretch of audio in which somebody speaks."""
 
     start_s: float
     end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A span of audio that is decoded as one window; at most 30 s, Whisper's window.
+
+    `speech` is where in it somebody speaks, in order; none given: all of it may be speech.
+    """
+
+    start_s: float
+    end_s: float
+    speech: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from core.errors import Internal
 from core.job import JobStatus, JobWarning
 from core.options import TranscriptionOptions
-from core.plan import AudioChunk, Clip
+from core.plan import AudioChunk, Clip, Region
 from core.store import chunks, completion, interventions
 from core.store.accounts import Account
 from core.store.chunks import Claim
@@ -44,7 +44,7 @@ def test_a_claim_carries_what_the_worker_needs(database: Database, account: Acco
     claimed = work.claim_one(database, job_id)
 
     assert (claimed.stage, claimed.ordinal) == ("transcribe", 0)
-    assert claimed.work == AudioChunk(0.0, 60.0, (Clip(0.0, 5.0),))
+    assert claimed.work == AudioChunk((Clip((Region(0.0, 5.0),)),))
     assert claimed.options == TranscriptionOptions(model=work.MODEL, index=False)
 
 

@@ -19,7 +19,7 @@ from core.job import JobKind, Stage
 from core.lanes import Lane, Tier
 from core.options import DocumentOptions, TranscriptionOptions
 from core.passages import Passage
-from core.plan import AudioChunk, Clip
+from core.plan import AudioChunk, Clip, Region
 from core.store import accounts, chunks, completion, estimates, jobs, workers
 from core.store.accounts import Account
 from core.store.chunks import Claim
@@ -130,7 +130,7 @@ def prepared(n_chunks: int, kind: JobKind = JobKind.TRANSCRIPTION, *, index: boo
             pages=n_chunks,
             texts=[[passage(f"Page {n}.", n + 1)] for n in range(n_chunks)],
         )
-    work = [AudioChunk(60.0 * n, 60.0 * n + 60, (Clip(60.0 * n, 60.0 * n + 5),)) for n in range(n_chunks)]
+    work = [AudioChunk((Clip((Region(60.0 * n, 60.0 * n + 5),)),)) for n in range(n_chunks)]
     return Prepared(work, duration_s=60.0 * n_chunks, later_chunks=completion.embed_chunks_for(n_chunks) * index)
 
 

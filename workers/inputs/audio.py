@@ -121,16 +121,14 @@ def level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(samples * gain, dtype=np.float32)
 
 
-def render_chunk(audio: DecodedAudio, chunk: AudioChunk, regions: Sequence[Region]) -> NDArray[np.int16]:
+def render_chunk(audio: DecodedAudio, chunk: AudioChunk) -> NDArray[np.int16]:
     """The chunk's audio, shape (n,): each region levelled, silence between them. Sample 0 is at `chunk.start_s`."""
     first = _index(chunk.start_s)
     rendered = np.zeros(min(_index(chunk.end_s), audio.n_samples) - first, dtype=np.int16)
-    for region in regions:
-        start_s, end_s = max(region.start_s, chunk.start_s), min(region.end_s, chunk.end_s)
-        if start_s < end_s:
-            levelled = np.rint(level(audio.samples(start_s, end_s)) * (FULL_SCALE - 1)).astype(np.int16)
-            offset = _index(start_s) - first
-            rendered[offset : offset + levelled.size] = levelled
+    for region in chunk.regions():
+        levelled = np.rint(level(audio.samples(region.start_s, region.end_s)) * (FULL_SCALE - 1)).astype(np.int16)
+        offset = _index(region.start_s) - first
+        rendered[offset : offset + levelled.size] = levelled
     return rendered
 
 

@@ -67,7 +67,7 @@ def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prep
     regions = audio.speech_regions(decoded, find_speech)
     chunks = plan.plan_chunks(plan.pack_clips(regions), _chunk_audio_s(context, claim))
     for ordinal, chunk in enumerate(chunks):
-        samples = audio.render_chunk(decoded, chunk, regions)
+        samples = audio.render_chunk(decoded, chunk)
         lease.progress()
         context.blobs.put(blob_store.chunk_key(claim.job_id, ordinal), samples.tobytes())
     ownership.check(context.database, context.blobs)  # or they may lie where the store's volume is to be mounted

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from core import plan
 from core.errors import LanguageUnsupported, TaskUnsupported
 from core.options import TranscriptionOptions
 from core.plan import AudioChunk
@@ -14,7 +15,7 @@ from core.store.chunks import Claim
 from core.store.results import Transcribed
 from core.store.speeds import Measured
 from core.transcript import HeardLanguage, TranscriptSegment, TranscriptWord
-from models.engine import Clip, Segment, TranscribeOptions, Transcription
+from models.engine import Clip, Segment, Span, TranscribeOptions, Transcription
 from models.registry import ModelKind, ModelSpec, find
 from workers.lease import Lease
 from workers.stages.context import Context
@@ -29,7 +30,7 @@ def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
     assert isinstance(claim.work, AudioChunk)
     assert isinstance(claim.options, TranscriptionOptions)
     start_s = claim.work.start_s
-    clips = [Clip(clip.start_s - start_s, clip.end_s - start_s) for clip in claim.work.clips]
+    clips = [on_chunk_clock(clip, start_s) for clip in claim.work.clips]
     model = context.whisper_model(claim)
     _check(claim.options, find(model, ModelKind.WHISPER))
     with context.pool.use(model, ModelKind.WHISPER) as engine:
@@ -67,6 +68,12 @@ def _options(asked: TranscriptionOptions) -> TranscribeOptions:
         prompt=asked.prompt,
         hotwords=asked.hotwords,
     )
+
+
+def on_chunk_clock(clip: plan.Clip, start_s: float) -> Clip:
+    """A clip as the engine takes it: in seconds from the beginning of its chunk."""
+    speech = tuple(Span(region.start_s - start_s, region.end_s - start_s) for region in clip.regions)
+    return Clip(clip.start_s - start_s, clip.end_s - start_s, speech)
 
 
 def _on_media_clock(segment: Segment, start_s: float) -> TranscriptSegment:
