@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from service import client as client_module
@@ -95,6 +96,10 @@ class Service:
         until(listed, what=f"a worker for {lane} reports")
         return found[0]
 
+    def held_still(self, lane: str) -> AbstractContextManager[None]:
+        """The worker for a lane does nothing for the length of the block, and is in nobody's way."""
+        return _between_transactions(self.worker(lane)["pid"], self.database_url)
+
     def stop(self) -> int:
         return self.local.stop()
 
@@ -123,10 +128,30 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     running.stop()
 
 
+_IN_A_TRANSACTION = """
+SELECT FROM pg_stat_activity
+WHERE application_name = 'scribelane' AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
+"""
+
+
 @contextmanager
-def held_still(pid: int) -> Iterator[None]:
-    """This process does nothing for the length of the block."""
-    os.kill(pid, signal.SIGSTOP)
+def _between_transactions(pid: int, database_url: str) -> Iterator[None]:
+    """This process does nothing for the length of the block, and holds no lock that others wait for meanwhile."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+
+        def nobody_is_in_one() -> bool:
+            return connection.execute(_IN_A_TRANSACTION).fetchone() is None
+
+        def stopped_outside() -> bool:
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                until(nobody_is_in_one, within_s=1)  # those of the others end
+            except AssertionError:
+                os.kill(pid, signal.SIGCONT)
+                return False
+            return True
+
+        until(stopped_outside, what="the process is stopped between two transactions")
     try:
         yield
     finally:

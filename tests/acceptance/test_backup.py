@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from service.launch import SCRIBELANE
-from tests.acceptance.conftest import ROOT, Service, held_still, start_service
+from tests.acceptance.conftest import ROOT, Service, start_service
 from tests.waiting import until
 
 RECORDING = ROOT / "examples" / "tides.ogg"
@@ -27,7 +27,7 @@ def job(service: Service, key: str, job_id: str) -> dict[str, Any]:
 def test_a_service_goes_on_from_its_backup(service: Service, tmp_path: Path) -> None:
     key = service.key
     embedded = service.run("embed", str(PDF)).stdout.strip()
-    with held_still(service.worker("express")["pid"]):  # or the job would be done before the backup
+    with service.held_still("express"):  # or the job would be done before the backup
         in_work = service.client().transcribe(RECORDING, {"model": "fake"}).id
         until(lambda: job(service, key, in_work)["stage"] == "transcribe", what="it is prepared")
         assert service.run("backup", str(tmp_path / "backup"), "--blobs").returncode == 0

@@ -17,7 +17,7 @@ import redis
 
 from service.answers import JobStatus
 from service.client import Client
-from tests.acceptance.conftest import ROOT, Service, held_still, start_service
+from tests.acceptance.conftest import ROOT, Service, start_service
 from tests.waiting import until
 
 RECORDING = ROOT / "examples" / "tides.ogg"
@@ -141,12 +141,11 @@ def _ready(service: Service) -> bool:
 
 
 def test_a_cancelled_job_stops_and_keeps_what_was_done(service: Service, client: Client) -> None:
-    worker = service.worker("express")["pid"]
     job = client.transcribe(RECORDING, {"model": "fake"})
     done = "SELECT FROM chunks WHERE job_id = %s AND stage = 'transcribe' AND status = 'done'"
     with psycopg.connect(service.database_url, autocommit=True) as connection:
         until(lambda: connection.execute(done, [job.id]).fetchone() is not None, what="one chunk is done")
-    with held_still(worker):
+    with service.held_still("express"):
         cancelled = client.cancel(job.id)
     assert cancelled.status == "cancelled"
     until(lambda: service.worker("express")["current_chunk"] is None, what="the worker lets go of the chunk")
