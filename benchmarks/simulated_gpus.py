@@ -46,7 +46,7 @@ from models.fake import FakeTranscriber
 from models.pool import Pool
 from workers.attempts import Attempts
 from workers.engines import Weights
-from workers.inputs.opening import OpenLimits
+from workers.inputs.process import OpenLimits
 from workers.lease import Heartbeat, Pace
 from workers.scratch import Scratch, take
 from workers.stages.context import Context, InputLimits
@@ -77,7 +77,7 @@ def main(first: int, n_gpus: int, chunk_s: float, one_bell: bool) -> None:
     gpus: list[Attempts] = []
     for number in range(first, first + n_gpus):
         gpus.append(_attempts(own, scratch, number, chunk_s, shared))
-        shared = gpus[0].bell if one_bell else None
+        shared = gpus[0].context.bell if one_bell else None
     threads = [threading.Thread(target=_work, args=(gpu, own.broker_url, stop)) for gpu in gpus]
     for thread in threads:
         thread.start()
@@ -101,7 +101,7 @@ def _work(gpu: Attempts, broker_url: str, stop: threading.Event) -> None:
             while not stop.is_set():
                 with suppress(TimeoutError):
                     connection.drain_events(timeout=_POLL_S)
-    gpu.bell.close()
+    gpu.context.bell.close()
     gpu.heartbeat.stop()
     gpu.context.database.close()
 
@@ -115,6 +115,7 @@ def _attempts(own: Settings, scratch: Scratch, number: int, chunk_s: float, shar
     record = WorkerRecord(f"gpu/{number}", host, os.getpid(), f"cuda:{number}", INFERENCE_QUEUES, (), None)
     context = Context(
         database=database,
+        bell=shared or Bell(dispatcher),
         blobs=blobs,
         weights=Weights(own.models_dir, own.cache_dir, download=False),
         pool=Pool(lambda _name, _kind: Inferring(chunk_s), math.inf),
@@ -134,7 +135,6 @@ def _attempts(own: Settings, scratch: Scratch, number: int, chunk_s: float, shar
         lease_s=own.lease_s,
         max_failures=own.max_failures,
         heartbeat=Heartbeat(database, Pace(own.heartbeat_s, own.lease_s, own.stall_s), describe),
-        bell=shared or Bell(dispatcher),
         context=context,
     )
 

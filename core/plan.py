@@ -1,8 +1,10 @@
-"""Where a recording is cut: speech regions become clips, clips become chunks.
+"""Where a recording is cut: speech regions become clips, clips become chunks, each as soon as it is known.
 
-Before this, the prepare stage has found the regions in which somebody speaks; after it, each chunk's audio is
+Before this, the prepare stage finds the regions in which somebody speaks; after it, each chunk's audio is
 stored, and a worker decodes the chunk's clips. A clip is what Whisper sees in one window; a chunk is what a
 worker leases. All times are seconds on the media clock.
+
+Nothing here waits for the end of the recording: what comes out depends only on what has gone in, and on one more piece.
 
 The numbers: ten FLEURS utterances of different loudness joined into one recording, each speech region levelled,
 Whisper base, int8, beam 5, with timestamps; word error rate English / German, and the clips that were decoded:
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 MAX_CLIP_S = 30.0
@@ -68,9 +70,10 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """What a worker leases: clips in order."""
+    """What a worker leases: clips in order. `attempt` is the one of `prepare` that cut it and stored its audio."""
 
     clips: tuple[Clip, ...]
+    attempt: int = 0
 
     @property
     def start_s(self) -> float:
@@ -88,34 +91,35 @@ class AudioChunk:
 
 
 def pack_clips(
-    regions: Sequence[Region], max_clip_s: float = MAX_CLIP_S, max_gap_s: float = MAX_GAP_S
-) -> tuple[Clip, ...]:
+    regions: Iterable[Region], max_clip_s: float = MAX_CLIP_S, max_gap_s: float = MAX_GAP_S
+) -> Iterator[Clip]:
     """Pack ordered regions that do not overlap into as few clips as the two limits allow.
 
     A region is cut only when it alone is longer than `max_clip_s`, then into equal parts.
     """
-    clips: list[Clip] = []
+    packed: list[Region] = []
     for part in (part for region in regions for part in _split(region, max_clip_s)):
-        last = clips[-1] if clips else None
-        if last and part.start_s - last.end_s <= max_gap_s and part.end_s - last.start_s <= max_clip_s:
-            clips[-1] = Clip((*last.regions, part))
-        else:
-            clips.append(Clip((part,)))
-    return tuple(clips)
+        if packed and (part.start_s - packed[-1].end_s > max_gap_s or part.end_s - packed[0].start_s > max_clip_s):
+            yield Clip(tuple(packed))
+            packed = []
+        packed.append(part)
+    if packed:
+        yield Clip(tuple(packed))
 
 
-def plan_chunks(clips: Sequence[Clip], target_audio_s: float) -> tuple[AudioChunk, ...]:
+def plan_chunks(clips: Iterable[Clip], target_audio_s: float) -> Iterator[AudioChunk]:
     """Group ordered clips into chunks of at most `target_audio_s` of clip time, but at least one clip each.
 
     A chunk begins and ends with a clip, so the cut between two chunks lies in the silence between two clips.
     """
-    groups: list[list[Clip]] = []
+    group: list[Clip] = []
     for clip in clips:
-        if groups and _fits(groups[-1], clip, target_audio_s):
-            groups[-1].append(clip)
-        else:
-            groups.append([clip])
-    return tuple(AudioChunk(tuple(group)) for group in groups)
+        if group and not _fits(group, clip, target_audio_s):
+            yield AudioChunk(tuple(group))
+            group = []
+        group.append(clip)
+    if group:
+        yield AudioChunk(tuple(group))
 
 
 def _fits(group: Sequence[Clip], clip: Clip, target_audio_s: float) -> bool:

@@ -135,7 +135,7 @@ def nothing_left(balance: Balance, period: Period) -> str:
 
 def does_not_fit(cost: Cost, balance: Balance, period: Period) -> str:
     """Why a job fails although something is left."""
-    return f"This takes {cost}, more than is left of this month's quota. {_left(balance, period)}"
+    return f"This takes at least {cost}, more than is left of this month's quota. {_left(balance, period)}"
 
 
 def _left(balance: Balance, period: Period) -> str:

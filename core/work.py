@@ -35,7 +35,7 @@ Work = AudioChunk | PassageBatch | TranscriptSpan | None
 def to_stored(work: Work) -> dict[str, Any]:
     """The work as JSON."""
     if isinstance(work, AudioChunk):
-        return {"clips": [_stored_clip(clip) for clip in work.clips]}
+        return {"clips": [_stored_clip(clip) for clip in work.clips], "attempt": work.attempt}
     return {} if work is None else asdict(work)
 
 
@@ -49,7 +49,7 @@ def from_stored(stage: Stage, kind: JobKind, stored: Mapping[str, Any]) -> Work:
     """The work again; the stage and the kind of job say which sort it is."""
     match stage, kind:
         case Stage.TRANSCRIBE, _:
-            return AudioChunk(tuple(_clip(clip) for clip in stored["clips"]))
+            return AudioChunk(tuple(_clip(clip) for clip in stored["clips"]), stored.get("attempt", 0))
         case Stage.EMBED, JobKind.DOCUMENT:
             return PassageBatch(stored["n_passages"])
         case Stage.EMBED, JobKind.TRANSCRIPTION:

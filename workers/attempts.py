@@ -20,7 +20,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from core import ownership
-from core.dispatch import Bell
 from core.errors import (
     ChunkTimeout,
     DeviceBroken,
@@ -69,7 +68,6 @@ class Attempts:
     lease_s: float
     max_failures: int
     heartbeat: Heartbeat
-    bell: Bell
     context: Context
 
     def work(self, chunk_id: UUID) -> None:
@@ -94,7 +92,7 @@ class Attempts:
                     if remedy_of(error).new_process:
                         raise ProcessSpent(error.code) from error
             finally:
-                self.bell.ring()
+                self.context.bell.ring()
 
     def _attempt(self, claim: Claim) -> None:
         started = time.monotonic()

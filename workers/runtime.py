@@ -36,7 +36,7 @@ from workers import rescue, scratch
 from workers.attempts import Attempts
 from workers.chores import Ages, Household, Periods, backups, chores
 from workers.engines import Loader, Weights
-from workers.inputs.opening import OpenLimits
+from workers.inputs.process import OpenLimits
 from workers.lease import Heartbeat, Pace
 from workers.rescue import Lookout, Waits
 from workers.scratch import Scratch
@@ -82,6 +82,7 @@ def start() -> None:
     held = scratch.take()
     context = Context(
         database=database,
+        bell=Bell(dispatcher),
         blobs=blobs,
         weights=weights,
         pool=pool,
@@ -106,7 +107,6 @@ def start() -> None:
             lease_s=own.lease_s,
             max_failures=own.max_failures,
             heartbeat=Heartbeat(database, pace, _reporter(worker, pool)),
-            bell=Bell(dispatcher),
             context=context,
         ),
         database=database,
@@ -118,7 +118,7 @@ def start() -> None:
         scratch=held,
         upkeep_bells=[Bell(rounds) for rounds in upkeep(own, context)] if CONTROL_QUEUE in worker.lanes else (),
     )
-    _runtime.attempts.bell.ring()
+    _runtime.attempts.context.bell.ring()
     log.info("worker ready", worker=worker.id, device=worker.device, lanes=",".join(worker.lanes))
 
 
@@ -127,7 +127,7 @@ def stop() -> None:
     global _runtime
     if _runtime is None:
         return
-    for bell in (_runtime.attempts.bell, *_runtime.upkeep_bells):
+    for bell in (_runtime.attempts.context.bell, *_runtime.upkeep_bells):
         bell.close()
     _runtime.attempts.heartbeat.stop()
     try:

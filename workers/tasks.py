@@ -52,14 +52,14 @@ def _embed_query(text: str) -> dict[str, Any]:
 
 @app.task(name=beat.DISPATCH)
 def _dispatch() -> None:
-    runtime.current().attempts.bell.ring()  # a round that waits for a lock keeps nobody from rescuing
+    runtime.current().attempts.context.bell.ring()  # a round that waits for a lock keeps nobody from rescuing
 
 
 @app.task(name=beat.RESCUE)
 def _rescue() -> None:
     own = runtime.current()
     if own.lookout.round() + rescue.readmit(own.database):
-        own.attempts.bell.ring()
+        own.attempts.context.bell.ring()
 
 
 @app.task(name=beat.UPKEEP)

@@ -3,7 +3,7 @@
 A job's blobs share one prefix, so erasing a job is erasing a prefix:
 
     jobs/<job id>/input          what the client sent
-    jobs/<job id>/chunks/<n>     the audio of one chunk
+    jobs/<job id>/chunks/<n>-<a> the audio of one chunk, as attempt a of `prepare` cut it
     owner                        the id of the database whose jobs these are
 
 What is left of a request that died lies there as well, and belongs to no job; `workers.orphans` finds it.
@@ -35,9 +35,12 @@ def input_key(job_id: UUID) -> str:
     return f"{job_prefix(job_id)}/input"
 
 
-def chunk_key(job_id: UUID, ordinal: int) -> str:
-    """Where the audio of one chunk lies."""
-    return f"{chunks_prefix(job_id)}/{ordinal}"
+def chunk_key(job_id: UUID, ordinal: int, attempt: int = 0) -> str:
+    """Where the audio of one chunk lies. An attempt that has lost its lease without knowing writes beside, not over.
+
+    Attempt 0: it was cut by a release that knew no attempts.
+    """
+    return f"{chunks_prefix(job_id)}/{ordinal}" + (f"-{attempt}" if attempt else "")
 
 
 def chunks_prefix(job_id: UUID) -> str:

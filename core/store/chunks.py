@@ -12,9 +12,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from core.job import JobKind, Stage
+from core.job import ChunkStatus, JobKind, Stage
 from core.lanes import Lane, Tier
 from core.options import JobOptions, options_of
+from core.store.tables import chunks
 from core.work import Work, from_stored
 
 
@@ -105,6 +106,12 @@ class Orphan:
     job_id: UUID
     attempt: int
     known_dead: bool = False
+
+
+def is_held(held: Claim | Orphan) -> sa.ColumnElement[bool]:
+    """The fence: this attempt, and no other, works the chunk."""
+    running = chunks.c.status == ChunkStatus.RUNNING
+    return sa.and_(chunks.c.id == held.chunk_id, running, chunks.c.attempt == held.attempt)
 
 
 def orphans(connection: Connection, *, worker_id: str | None = None) -> list[Orphan]:

@@ -7,29 +7,23 @@ transaction counts the job's open chunks down, and whoever reaches zero opens th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from core.errors import ChunkCrashed, JobError, LeaseLost
-from core.job import ENDED, ChunkStatus, JobKind, JobStatus, Stage, stages_of
-from core.lanes import queue_of
-from core.quota import cost_of
+from core.job import ENDED, ChunkStatus, JobStatus, Stage
 from core.retry import Tries, next_try
 from core.store import jobs as job_store
-from core.store import usage
+from core.store import planning, usage
 from core.store.admission import admit
-from core.store.chunks import Claim, Orphan
+from core.store.chunks import Claim, Orphan, is_held
 from core.store.jobs import Job
 from core.store.results import Prepared, Result, write
 from core.store.tables import chunks, jobs
 from core.tiers import Tiers
-from core.work import TranscriptSpan, Work, to_stored
-
-TRANSCRIBED_PER_EMBED = 30
-"""Transcribe chunks whose text one embed chunk takes: half an hour of audio at 60 s a chunk."""
 
 # The facts of a chunk that ends are written only where the fence holds.
 _DONE = sa.text("""
@@ -49,11 +43,6 @@ RETURNING chunks_left
 """)
 
 
-def embed_chunks_for(n_transcribe: int) -> int:
-    """How many embed chunks follow so many transcribe chunks."""
-    return -(-n_transcribe // TRANSCRIBED_PER_EMBED)
-
-
 def complete(connection: Connection, claim: Claim, result: Result, *, compute_s: float, tiers: Tiers) -> None:
     """Store a result exactly once and open the next stage if it was the last.
 
@@ -67,17 +56,11 @@ def complete(connection: Connection, claim: Claim, result: Result, *, compute_s:
     if left is None:
         raise LeaseLost()
     if isinstance(result, Prepared):
-        _reserve(connection, job, result, tiers)
+        planning.take_in(connection, job, result, tiers)
+        left += len(result.work)
     write(result, connection, claim)
-    if left == 0:
-        _open_next(connection, job, claim.stage, result)
-
-
-def _reserve(connection: Connection, job: Job, found: Prepared, tiers: Tiers) -> None:
-    n_chunks = len(found.work)
-    cost = cost_of(job.kind, duration_s=found.duration_s, pages=found.pages, chunks_total=n_chunks)
-    if cost is not None:
-        usage.reserve(connection, job.account_id, job.id, cost, tiers)
+    if left == 0 and not planning.open_next(connection, job, claim.stage):
+        _finish(connection, job)
 
 
 def fail(connection: Connection, claim: Claim, error: JobError, *, max_failures: int) -> bool:
@@ -111,7 +94,7 @@ def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> Resc
     row = connection.execute(
         sa.select(chunks.c.failures, chunks.c.uncharged, chunks.c.stage)
         .where(
-            _is_held(orphan),
+            is_held(orphan),
             # Looked at again under the lock: a worker that was cut off may have renewed its lease meanwhile.
             sa.true() if orphan.known_dead else chunks.c.lease_until < sa.func.now(),
         )
@@ -150,7 +133,7 @@ def _requeue(
     """Queue a running chunk again, with what the attempt counts for. Raises `LeaseLost`."""
     requeued = connection.execute(
         sa.update(chunks)
-        .where(_is_held(held))
+        .where(is_held(held))
         .values(
             status=ChunkStatus.QUEUED,
             lease_until=None,
@@ -164,16 +147,10 @@ def _requeue(
         raise LeaseLost()
 
 
-def _is_held(held: Orphan) -> sa.ColumnElement[bool]:
-    """The fence: this attempt, and no other, works the chunk."""
-    running = chunks.c.status == ChunkStatus.RUNNING
-    return sa.and_(chunks.c.id == held.chunk_id, running, chunks.c.attempt == held.attempt)
-
-
 def _fail_for_good(connection: Connection, job: Job, held: Orphan, stage: Stage, error: JobError) -> None:
     failed = connection.scalar(
         sa.update(chunks)
-        .where(_is_held(held))
+        .where(is_held(held))
         .values(
             status=ChunkStatus.FAILED,
             failures=chunks.c.failures + 1,
@@ -202,43 +179,8 @@ def _fail_for_good(connection: Connection, job: Job, held: Orphan, stage: Stage,
     admit(connection, job.account_id, job.lane)
 
 
-def _open_next(connection: Connection, job: Job, ended: Stage, result: Result) -> None:
-    """Add the chunks of the next stage that has any; after the last stage the job is completed."""
-    stages = stages_of(job.kind, index=job.index)
-    for stage in stages[stages.index(ended) + 1 :]:
-        work = _work_of(job, stage, ended, result)
-        if work:
-            _insert_chunks(connection, job, stage, work)
-            return
+def _finish(connection: Connection, job: Job) -> None:
     finished = {"status": JobStatus.COMPLETED, "finished_at": sa.func.now()}
     connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(finished))
     usage.settle(connection, job.id)
     admit(connection, job.account_id, job.lane)
-
-
-def _work_of(job: Job, stage: Stage, ended: Stage, result: Result) -> Sequence[Work]:
-    if stage is Stage.ASSEMBLE:
-        return [None]
-    if isinstance(result, Prepared):  # it planned the stage that follows; no work means silence
-        return result.work if stage is not Stage.EMBED or job.kind is JobKind.DOCUMENT else []
-    if stage is Stage.EMBED and ended is Stage.TRANSCRIBE:
-        n_embed = (job.chunks_total or 0) - (job.chunks_done + 1)  # the one that just ended is counted in
-        spans = range(0, n_embed * TRANSCRIBED_PER_EMBED, TRANSCRIBED_PER_EMBED)
-        return [TranscriptSpan(first, first + TRANSCRIBED_PER_EMBED - 1) for first in spans]
-    return []
-
-
-def _insert_chunks(connection: Connection, job: Job, stage: Stage, work: Sequence[Work]) -> None:
-    rows = [
-        {
-            "job_id": job.id,
-            "account_id": job.account_id,
-            "stage": stage,
-            "ordinal": ordinal,
-            "queue": queue_of(stage, job.lane),
-            "input": to_stored(item),
-        }
-        for ordinal, item in enumerate(work)
-    ]
-    connection.execute(sa.insert(chunks), rows)
-    connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(stage=stage, chunks_left=len(rows)))

@@ -94,7 +94,7 @@ def _positions(connection: Connection, job_ids: Sequence[UUID]) -> Mapping[UUID,
 
 
 # The job's own pace in its stage holds all that matters: devices, neighbours, lanes. One that is tried again begins
-# anew, for what was done before says nothing of the pace.
+# anew, for what was done before says nothing of the pace. While it is being prepared nobody knows what is left.
 _OWN_PACE = sa.text("""
 SELECT j.id, c.elapsed_s / c.n_done * c.n_left AS eta_s
 FROM jobs j CROSS JOIN LATERAL (
@@ -103,7 +103,7 @@ FROM jobs j CROSS JOIN LATERAL (
            extract(epoch FROM now() - min(started_at) FILTER (WHERE started_at >= j.started_at)) AS elapsed_s
     FROM chunks WHERE job_id = j.id AND stage = j.stage
 ) c
-WHERE j.id = ANY (:ids) AND c.n_done > 0
+WHERE j.id = ANY (:ids) AND j.chunks_total IS NOT NULL AND c.n_done > 0
 """)
 
 # From when a chunk of it is in work until one is done: the speech that is left, at the measured speed of the lane's
@@ -138,7 +138,7 @@ def _times_left(connection: Connection, working: Sequence[Job]) -> Mapping[UUID,
     paces = connection.execute(_OWN_PACE, {"ids": [job.id for job in working]})
     known = {row.id: float(row.eta_s) for row in paces}
     for job in working:
-        if job.stage is Stage.TRANSCRIBE and job.id not in known:
+        if job.stage is Stage.TRANSCRIBE and job.chunks_total is not None and job.id not in known:
             asked = {"job": job.id, "lane": job.lane, "model": model_key(job.options.model)}
             eta_s = connection.scalar(_MEASURED_SPEED, asked)
             if eta_s is not None:

@@ -21,17 +21,15 @@ from core.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The input, opened and cut: one entry of `work` for each chunk of the next stage, in order.
+    """The input, opened and cut: one entry of `work` for each chunk of the next stage that is not queued yet, in order.
 
-    For a document, `texts` has the passages of each chunk. `later_chunks` is how many embed chunks a transcript
-    will get after that.
+    For a document, `texts` has the passages of each chunk.
     """
 
-    work: Sequence[Work]
+    work: Sequence[Work] = ()
     duration_s: float | None = None
     pages: int | None = None
     texts: Sequence[Sequence[Passage]] = ()
-    later_chunks: int = 0
     warnings: Sequence[JobWarning] = ()
 
 
@@ -71,11 +69,7 @@ def write(result: Result, connection: Connection, claim: Claim) -> None:
 
 @write.register
 def _prepared(result: Prepared, connection: Connection, claim: Claim) -> None:
-    values = {
-        "duration_s": result.duration_s,
-        "pages": result.pages,
-        "chunks_total": len(result.work) + result.later_chunks,
-    }
+    values = {"duration_s": result.duration_s, "pages": result.pages}
     connection.execute(sa.update(jobs).where(jobs.c.id == claim.job_id).values(values))
     _warn(connection, claim, result.warnings)
     for ordinal, texts in enumerate(result.texts):

@@ -366,5 +366,11 @@ sa.Index("vectors_by_account", vectors.c.account_id, vectors.c.model)
 _by_period = (usage_events.c.period, usage_events.c.account_id, usage_events.c.unit)
 sa.Index("usage_events_by_period", *_by_period)
 sa.Index("usage_events_by_job", usage_events.c.job_id, postgresql_where=usage_events.c.job_id.is_not(None))
-sa.Index("usage_events_settled", usage_events.c.job_id, unique=True, postgresql_where=usage_events.c.kind == "settle")
+sa.Index(
+    "usage_events_settled",
+    usage_events.c.job_id,
+    usage_events.c.period,
+    unique=True,
+    postgresql_where=usage_events.c.kind == "settle",
+)
 sa.Index("usage_totals_by_period", usage_totals.c.period)

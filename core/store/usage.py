@@ -11,7 +11,7 @@ holds changes by one transaction at a time, and what an account holds as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,15 @@ RETURNING (SELECT tier FROM accounts WHERE id = t.account_id) AS tier, now() AS 
 _ADD = sa.text(f"""
 UPDATE usage_totals SET reserved = reserved + :reserved, granted = granted + :granted
 WHERE account_id = :account AND period = {PERIOD} AND unit = :unit
+""")
+
+# A job that is prepared over the end of a month holds something in both.
+_HELD = sa.text(f"""
+SELECT coalesce(sum(amount), 0) AS in_all, coalesce(sum(amount) FILTER (WHERE period = {PERIOD}), 0) AS now
+FROM (
+    SELECT period, CASE kind WHEN 'reserve' THEN amount ELSE -amount END AS amount FROM usage_events
+    WHERE job_id = :job AND unit = :unit
+) its
 """)
 
 # What a job still holds is read from the ledger: nothing after the first end, so a second one changes nothing. The
@@ -99,12 +108,19 @@ def check_left(connection: Connection, account_id: UUID, unit: Unit, tiers: Tier
 
 
 def reserve(connection: Connection, account_id: UUID, job_id: UUID, cost: Cost, tiers: Tiers) -> None:
-    """Hold what a job takes until it ends. The caller holds the job's lock. Raises `OverQuota`."""
+    """Hold what a job takes, in all, until it ends; of that, what it holds already stays where it is held.
+
+    The caller holds the job's lock. Raises `OverQuota`.
+    """
     row = _locked(connection, account_id, cost.unit)
-    balance = _balance(row, tiers)
-    if not balance.admits(cost.amount):
-        raise OverQuota(quota.does_not_fit(cost, balance, period_at(row.now)))
-    _add(connection, account_id, Entry.RESERVE, cost, job_id)
+    held = connection.execute(_HELD, {"job": job_id, "unit": cost.unit}).one()
+    more = cost.amount - held.in_all
+    if more <= 0:
+        return
+    others = replace(balance := _balance(row, tiers), reserved=balance.reserved - held.now)
+    if not others.admits(more + held.now):
+        raise OverQuota(quota.does_not_fit(cost, others, period_at(row.now)))
+    _add(connection, account_id, Entry.RESERVE, Cost(cost.unit, more), job_id)
 
 
 def reserve_again(connection: Connection, account_id: UUID, job_id: UUID, cost: Cost, tiers: Tiers) -> None:

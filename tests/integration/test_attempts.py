@@ -44,8 +44,8 @@ class Counted(Lease):
 
 
 @pytest.fixture
-def attempts(database: Database, dispatcher: Dispatcher, tmp_path: Path) -> Iterator[Attempts]:
-    with working(dispatcher, context(database, tmp_path, write_tiers(tmp_path / "tiers.toml"))) as attempts:
+def attempts(dispatcher: Dispatcher, tmp_path: Path) -> Iterator[Attempts]:
+    with working(context(dispatcher, tmp_path, write_tiers(tmp_path / "tiers.toml"))) as attempts:
         yield attempts
 
 

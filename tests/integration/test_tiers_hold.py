@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from core import tiers
+from core.dispatch import Bell, Dispatcher
 from core.errors import MediaTooLong
 from core.lanes import Lane, Tier
 from core.settings import Settings
@@ -20,7 +22,7 @@ from models.pool import Pool
 from service.app import create_app
 from tests.integration import work
 from workers.engines import Loader, Weights
-from workers.inputs.opening import OpenLimits
+from workers.inputs.process import OpenLimits
 from workers.lease import Lease
 from workers.stages.context import Context, InputLimits
 from workers.stages.prepare import prepare
@@ -54,10 +56,11 @@ def become(database: Database, tier: Tier) -> None:
     work.execute(database, "UPDATE accounts SET tier = :tier", tier=str(tier))
 
 
-def context(database: Database, folder: Path, tiers_file: Path) -> Context:
+def context(dispatcher: Dispatcher, folder: Path, tiers_file: Path) -> Context:
     weights = Weights(None, folder, download=False)
     return Context(
-        database=database,
+        database=dispatcher.database,
+        bell=Bell(dispatcher),
         blobs=Blobs((folder / "blobs").as_uri()),
         weights=weights,
         pool=Pool(Loader(weights, "cpu", 1, 0), math.inf),
@@ -102,19 +105,20 @@ def test_a_job_takes_the_lane_of_its_tier_and_may_not_ask_for_a_better_one(api: 
 
 @pytest.mark.parametrize("tier", [Tier.FREE, Tier.PRO])
 def test_a_recording_may_be_as_long_as_the_tier_of_its_job_says(
-    database: Database, tmp_path: Path, tiers_file: Path, tier: Tier
+    database: Database, dispatcher: Dispatcher, tmp_path: Path, tiers_file: Path, tier: Tier
 ) -> None:
-    own = context(database, tmp_path, tiers_file)
+    own = context(dispatcher, tmp_path, tiers_file)
     job_id = work.submit(database, work.open_account(database, "grace", tier))
     own.blobs.put(input_key(job_id), SAMPLE.read_bytes())
     become(database, Tier.ENTERPRISE)  # of the account, and too late for this job
     claimed = work.claim_one(database, job_id)
 
-    if tier is Tier.FREE:
-        with pytest.raises(MediaTooLong, match="60 s"):
-            prepare(own, claimed, Lease(claimed))
-    else:
-        assert prepare(own, claimed, Lease(claimed)).duration_s == pytest.approx(87, abs=1)
+    with closing(own.bell):
+        if tier is Tier.FREE:
+            with pytest.raises(MediaTooLong, match="60 s"):
+                prepare(own, claimed, Lease(claimed))
+        else:
+            assert prepare(own, claimed, Lease(claimed)).duration_s == pytest.approx(87, abs=1)
 
 
 def test_a_claim_carries_the_tier_that_the_job_was_submitted_with(database: Database, account: Account) -> None:

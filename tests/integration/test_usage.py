@@ -112,7 +112,7 @@ def test_a_job_that_is_longer_than_what_is_left_fails_and_opens_nothing(database
     assert job.status is JobStatus.FAILED
     assert job.error is not None
     assert (job.error.code, job.error.retryable) == ("quota_exceeded", False)
-    assert "takes 60 s" in job.error.message
+    assert "takes at least 60 s" in job.error.message
     assert "59.9 s" in job.error.message
     assert "renews at" in job.error.message
     assert (ledger(database, job_id), work.queued(database, job_id)) == ([], [])
@@ -173,7 +173,7 @@ def test_a_failed_job_holds_its_length_again_when_it_is_tried_again(database: Da
 def test_a_job_for_which_nothing_is_left_is_not_tried_again(database: Database, account: Account) -> None:
     job_id = failed(database, account)
     with (
-        pytest.raises(QuotaExceeded, match="takes 60 s") as refused,
+        pytest.raises(QuotaExceeded, match="takes at least 60 s") as refused,
         database.transaction() as connection,
     ):
         interventions.retry(connection, job_id, account.id, limited(audio_s=59))

@@ -20,7 +20,7 @@ from core.lanes import Lane, Tier
 from core.options import DocumentOptions, TranscriptionOptions
 from core.passages import Passage
 from core.plan import AudioChunk, Clip, Region
-from core.store import accounts, chunks, completion, estimates, jobs, workers
+from core.store import accounts, chunks, completion, estimates, jobs, planning, workers
 from core.store.accounts import Account
 from core.store.chunks import Claim
 from core.store.estimates import Estimate
@@ -122,7 +122,18 @@ def passage(text: str, page: int | None = None) -> Passage:
     return Passage(text, page, page, None if page else 0.0, None if page else 5.0)
 
 
-def prepared(n_chunks: int, kind: JobKind = JobKind.TRANSCRIPTION, *, index: bool = True) -> Prepared:
+def audio_chunk(ordinal: int) -> AudioChunk:
+    """A minute of which five seconds are speech."""
+    return AudioChunk((Clip((Region(60.0 * ordinal, 60.0 * ordinal + 5),)),))
+
+
+def emit(database: Database, claimed: Claim, ordinal: int, *, plans: Tiers = TIERS) -> None:
+    """Queue a chunk of what is still being prepared."""
+    with database.transaction() as connection:
+        planning.emit(connection, claimed, audio_chunk(ordinal), plans)
+
+
+def prepared(n_chunks: int, kind: JobKind = JobKind.TRANSCRIPTION) -> Prepared:
     """What `prepare` answers for an input of so many chunks, each of one segment or one passage."""
     if kind is JobKind.DOCUMENT:
         return Prepared(
@@ -130,15 +141,15 @@ def prepared(n_chunks: int, kind: JobKind = JobKind.TRANSCRIPTION, *, index: boo
             pages=n_chunks,
             texts=[[passage(f"Page {n}.", n + 1)] for n in range(n_chunks)],
         )
-    work = [AudioChunk((Clip((Region(60.0 * n, 60.0 * n + 5),)),)) for n in range(n_chunks)]
-    return Prepared(work, duration_s=60.0 * n_chunks, later_chunks=completion.embed_chunks_for(n_chunks) * index)
+    work = [audio_chunk(n) for n in range(n_chunks)]
+    return Prepared(work, duration_s=60.0 * n_chunks)
 
 
 def result_of(claimed: Claim, n_chunks: int = 1) -> Result:
     """What a worker would answer for this chunk; `n_chunks` is what `prepare` finds."""
     match claimed.stage:
         case Stage.PREPARE:
-            return prepared(n_chunks, claimed.kind, index=getattr(claimed.options, "index", True))
+            return prepared(n_chunks, claimed.kind)
         case Stage.TRANSCRIBE:
             return Transcribed([segment(claimed.ordinal)], HeardLanguage("en", 0.9, 5.0))
         case Stage.EMBED:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from core.dispatch import Bell, Dispatcher
 from core.store.workers import WorkerRecord
 from workers.attempts import Attempts
 from workers.lease import Heartbeat, Pace
@@ -13,13 +12,12 @@ from workers.stages.context import Context
 
 
 @contextmanager
-def working(dispatcher: Dispatcher, context: Context) -> Iterator[Attempts]:
+def working(context: Context) -> Iterator[Attempts]:
     """A worker that has begun, for the length of the block."""
     record = WorkerRecord("w/0", "host", 1, "cpu", ("io.express",), (), None)
     heartbeat = Heartbeat(context.database, Pace(5, 60, 300), lambda claim: record)
-    bell = Bell(dispatcher)
     try:
-        yield Attempts("w/0", 60, 3, heartbeat, bell, context)
+        yield Attempts("w/0", 60, 3, heartbeat, context)
     finally:
         heartbeat.stop()
-        bell.close()
+        context.bell.close()

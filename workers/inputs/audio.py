@@ -1,8 +1,9 @@
 """Turns a media file of any kind into the levelled 16 kHz speech that Whisper hears.
 
 The prepare stage calls these in order: `decode` the file into a scratch file of samples, `speech_regions` of it,
-then, after `core.plan` has packed the regions into clips and chunks, `render_chunk` for each chunk's blob. A
-recording of many hours is never in memory as a whole.
+then, after `core.plan` has packed the regions into clips and chunks, `render_chunk` for each chunk's blob. All of it
+goes on at once: the first chunk is rendered while the rest of the file is still decoded. A recording of many hours is
+never in memory as a whole.
 
 Why each speech region is levelled: Whisper's log-mel is clamped relative to the loudest moment of its 30 s window,
 so a quiet speaker beside a loud one vanishes. Ten FLEURS speakers joined (48 dB apart), Whisper base: word error
@@ -11,7 +12,7 @@ rate 0.642 as they are, 0.085 levelled and cut as in `core.plan`; 0.094 if the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -42,6 +43,9 @@ PEAK_LIMIT = 0.95
 MAX_GAIN = 1_000.0
 """60 dB. What is quieter than -80 dB is left quiet: its 16-bit samples hold three values and no speech."""
 
+WINDOW_S = 60.0
+"""Speech is looked for in windows so long: the first chunk of a recording waits until they cover it."""
+
 BORDER_S = 1.0
 """Speech that ends this close to the end of a window may go on: it is looked for again in the next window."""
 
@@ -55,6 +59,16 @@ class SpeechSpan(Protocol):
     def end_s(self) -> float: ...
 
 
+class Sound(Protocol):
+    """16 kHz mono audio, all of it or as much as is decoded so far."""
+
+    def await_until(self, time_s: float) -> float:
+        """Wait until so many seconds are there; how many are: fewer only where the recording ends before."""
+
+    def samples(self, start_s: float, end_s: float) -> NDArray[np.float32]:
+        """The samples between two times, which are there, as a copy of shape (n,), -1 to 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class DecodedAudio:
     """16 kHz mono samples in a scratch file, little-endian 16-bit. `damaged`: some of the file was not decodable."""
@@ -64,19 +78,32 @@ class DecodedAudio:
     duration_s: float
     damaged: bool
 
+    def await_until(self, time_s: float) -> float:
+        """All of it is there."""
+        return self.duration_s
+
     def samples(self, start_s: float, end_s: float) -> NDArray[np.float32]:
-        """The samples between two times as a copy of shape (n,), -1 to 1."""
-        stored = np.memmap(self.path, dtype="<i2", mode="r", shape=(self.n_samples,))
-        part = stored[_index(start_s) : _index(end_s)].astype(np.float32)
-        return np.asarray(part / FULL_SCALE, dtype=np.float32)
+        """See `Sound`."""
+        with self.path.open("rb") as file:
+            return read_samples(file, start_s, end_s)
+
+
+def read_samples(file: BinaryIO, start_s: float, end_s: float) -> NDArray[np.float32]:
+    """What a file of 16-bit samples holds between two times; less where it ends before. Shape (n,), -1 to 1.
+
+    It is read and not mapped: who maps a file that another process cuts off is ended by the system.
+    """
+    first, last = round(start_s * RATE_HZ), round(end_s * RATE_HZ)
+    file.seek(first * 2)
+    return np.asarray(np.fromfile(file, "<i2", max(0, last - first)) / np.float32(FULL_SCALE), dtype=np.float32)
 
 
 def decode(path: Path, scratch: Path, *, max_s: float, on_progress: Callable[[float], None]) -> DecodedAudio:
     """Decode the first audio stream of a local file into `scratch`.
 
-    `on_progress` is told the seconds decoded so far. What cannot be decoded is skipped and marks the result as
-    damaged. Raises `MediaUnreadable` if nothing can be, `MediaTooLong` as soon as more than `max_s` seconds came
-    out; durations that the file claims are not believed.
+    `on_progress` is told the seconds decoded so far, which are in `scratch` by then. What cannot be decoded is skipped
+    and marks the result as damaged. Raises `MediaUnreadable` if nothing can be, `MediaTooLong` as soon as more than
+    `max_s` seconds came out; durations that the file claims are not believed.
     """
     av.logging.set_level(av.logging.PANIC)
     with path.open("rb") as source, scratch.open("wb") as target:
@@ -88,25 +115,29 @@ def decode(path: Path, scratch: Path, *, max_s: float, on_progress: Callable[[fl
 
 
 def speech_regions(
-    audio: DecodedAudio,
+    sound: Sound,
     find_speech: Callable[[NDArray[np.float32]], Sequence[SpeechSpan]] = vad.find_speech,
-    window_s: float = 600.0,
-) -> list[Region]:
-    """The spans of speech on the media clock, in order and apart, searched in windows of `window_s` seconds.
+    *,
+    window_s: float = WINDOW_S,
+    from_s: float = 0.0,
+) -> Iterator[Region]:
+    """The spans of speech after `from_s` on the media clock, in order and apart, as soon as the sound is there.
 
-    A region that a window's end may have cut is dropped and found again, whole, by the next window, which begins
-    in the pause before it.
+    It is searched in windows. A region that a window's end may have cut is dropped and found again, whole, by the next
+    window, which begins in the pause before it.
     """
-    regions: list[Region] = []
-    start_s = 0.0
-    while start_s < audio.duration_s:
-        end_s = min(start_s + window_s, audio.duration_s)
-        found = [Region(start_s + s.start_s, start_s + s.end_s) for s in find_speech(audio.samples(start_s, end_s))]
-        if end_s >= audio.duration_s:
-            return regions + found
-        kept, start_s = _uncut(found, start_s, end_s)
-        regions += kept
-    return regions
+    start_s, ended = from_s, False
+    while not ended:
+        end_s = start_s + window_s
+        there_s = sound.await_until(end_s)
+        ended = there_s < end_s
+        if there_s <= start_s:
+            return
+        samples = sound.samples(start_s, min(end_s, there_s))
+        found = [Region(start_s + span.start_s, start_s + span.end_s) for span in find_speech(samples)]
+        if not ended:
+            found, start_s = _uncut(found, start_s, end_s)
+        yield from found
 
 
 def level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -121,19 +152,15 @@ def level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(samples * gain, dtype=np.float32)
 
 
-def render_chunk(audio: DecodedAudio, chunk: AudioChunk) -> NDArray[np.int16]:
+def render_chunk(sound: Sound, chunk: AudioChunk) -> NDArray[np.int16]:
     """The chunk's audio, shape (n,): each region levelled, silence between them. Sample 0 is at `chunk.start_s`."""
-    first = _index(chunk.start_s)
-    rendered = np.zeros(min(_index(chunk.end_s), audio.n_samples) - first, dtype=np.int16)
+    first = round(chunk.start_s * RATE_HZ)
+    rendered = np.zeros(round(chunk.end_s * RATE_HZ) - first, dtype=np.int16)
     for region in chunk.regions():
-        levelled = np.rint(level(audio.samples(region.start_s, region.end_s)) * (FULL_SCALE - 1)).astype(np.int16)
-        offset = _index(region.start_s) - first
+        levelled = np.rint(level(sound.samples(region.start_s, region.end_s)) * (FULL_SCALE - 1)).astype(np.int16)
+        offset = round(region.start_s * RATE_HZ) - first
         rendered[offset : offset + levelled.size] = levelled
     return rendered
-
-
-def _index(time_s: float) -> int:
-    return round(time_s * RATE_HZ)
 
 
 def _uncut(found: Sequence[Region], start_s: float, end_s: float) -> tuple[list[Region], float]:
@@ -181,6 +208,7 @@ class _Sink:
         duration_s = self.n_samples / RATE_HZ
         if duration_s >= self._told_s + PROGRESS_S:
             self._told_s = duration_s
+            self._target.flush()
             self._on_progress(duration_s)
 
 

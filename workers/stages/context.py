@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.dispatch import Bell
 from core.job import JobKind
 from core.store.blobs import Blobs
 from core.store.chunks import Claim
@@ -12,7 +13,7 @@ from core.store.session import Database
 from core.tiers import Tiers
 from models.pool import Pool
 from workers.engines import Weights
-from workers.inputs.opening import OpenLimits
+from workers.inputs.process import OpenLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,15 @@ class InputLimits:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The worker's stores (rows, blobs, weights, loaded models), what the tiers allow, its defaults, and a folder
-    for files in work.
+    """The worker's stores (rows, blobs, weights, loaded models), the bell to ring when there is new work, what the
+    tiers allow, its defaults, and a folder for files in work.
 
     `device` is this worker's own, with its host. `default_whisper` is for transcriptions that name no model;
     `query_model` embeds searches, and all jobs that ask for no other.
     """
 
     database: Database
+    bell: Bell
     blobs: Blobs
     weights: Weights
     pool: Pool

@@ -1,24 +1,26 @@
 """Have what the client sent opened, and cut it into the chunks of the next stage. Runs on the io lanes.
 
-A recording: decode → find speech → pack clips → cut chunks → store each chunk's levelled audio.
-A PDF: read page by page → cut passages → group them.
+A recording: decode → find speech → pack clips → cut chunks → store each chunk's levelled audio and queue it. Each of
+these steps takes what the one before it has given so far, so the first chunk is transcribed while most of the recording
+is still to be decoded. A PDF: read page by page → cut passages → group them.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import ownership, plan
 from core.job import JobKind, JobWarning
-from core.options import TranscriptionOptions
 from core.passages import Passage, from_pages
+from core.plan import AudioChunk
 from core.store import blobs as blob_store
-from core.store import speeds
+from core.store import planning, speeds
 from core.store.chunks import Claim
-from core.store.completion import embed_chunks_for
 from core.store.results import Prepared
 from core.work import PassageBatch
 from workers import heap
@@ -30,6 +32,7 @@ if TYPE_CHECKING:  # Beat imports the tasks too, in an image without the librari
     import numpy as np
     from numpy.typing import NDArray
 
+    from workers.inputs.audio import Sound
     from workers.inputs.pdf import PdfText
 
 PASSAGES_PER_CHUNK = 64
@@ -51,6 +54,26 @@ def prepare(context: Context, claim: Claim, lease: Lease) -> Prepared:
 
 
 def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepared:
+    """Queue chunk after chunk. An attempt that follows another goes on where that one was interrupted."""
+    with context.database.transaction() as connection:
+        n_chunks, from_s = planning.emitted(connection, claim.job_id)
+    limit_s, open_limits = context.tiers.plan(claim.tier).media_max_s, context.limits.open
+    with opening.decoding(
+        path, path.with_name("decoded"), max_s=limit_s, limits=open_limits, on_progress=lease.progress
+    ) as sound:
+        for chunk in _chunks(context, claim, lease, sound, from_s):
+            _emit(context, claim, n_chunks, chunk, sound)
+            lease.progress()
+            n_chunks += 1
+        duration_s = sound.await_until(math.inf)
+    warnings = [_NO_SPEECH] if not n_chunks else []
+    if sound.damaged:
+        warnings.append(_DAMAGED)
+    return Prepared(duration_s=duration_s, warnings=warnings)
+
+
+def _chunks(context: Context, claim: Claim, lease: Lease, sound: Sound, from_s: float) -> Iterator[AudioChunk]:
+    """What `sound` holds after `from_s`, each chunk as soon as the sound is there."""
     from models import vad
     from workers.inputs import audio
 
@@ -58,28 +81,21 @@ def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prep
         lease.progress()
         return vad.find_speech(samples)
 
-    asked = claim.options
-    assert isinstance(asked, TranscriptionOptions)
-    limit_s = context.tiers.plan(claim.tier).media_max_s
-    decoded = opening.decode(
-        path, path.with_name("decoded"), max_s=limit_s, limits=context.limits.open, on_progress=lease.progress
-    )
-    regions = audio.speech_regions(decoded, find_speech)
+    regions = audio.speech_regions(sound, find_speech, from_s=from_s)
     chunks = plan.plan_chunks(plan.pack_clips(regions), _chunk_audio_s(context, claim))
-    for ordinal, chunk in enumerate(chunks):
-        samples = audio.render_chunk(decoded, chunk)
-        lease.progress()
-        context.blobs.put(blob_store.chunk_key(claim.job_id, ordinal), samples.tobytes())
-    ownership.check(context.database, context.blobs)  # or they may lie where the store's volume is to be mounted
-    warnings = [_NO_SPEECH] if not chunks else []
-    if decoded.damaged:
-        warnings.append(_DAMAGED)
-    return Prepared(
-        work=chunks,
-        duration_s=decoded.duration_s,
-        later_chunks=embed_chunks_for(len(chunks)) if asked.index else 0,
-        warnings=warnings,
-    )
+    return (replace(chunk, attempt=claim.attempt) for chunk in chunks)
+
+
+def _emit(context: Context, claim: Claim, ordinal: int, chunk: AudioChunk, sound: Sound) -> None:
+    """Store the chunk's audio and let it be transcribed."""
+    from workers.inputs import audio
+
+    samples = audio.render_chunk(sound, chunk)
+    context.blobs.put(blob_store.chunk_key(claim.job_id, ordinal, claim.attempt), samples.tobytes())
+    ownership.check(context.database, context.blobs)  # or it may lie where the store's volume is to be mounted
+    with context.database.transaction() as connection:
+        planning.emit(connection, claim, chunk, context.tiers)
+    context.bell.ring()
 
 
 def _chunk_audio_s(context: Context, claim: Claim) -> float:

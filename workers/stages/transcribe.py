@@ -25,9 +25,9 @@ _INT16_FULL_SCALE = 32768.0
 
 def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
     """Decode the chunk's clips; every segment is a step of progress."""
-    blob = context.blobs.get(blob_store.chunk_key(claim.job_id, claim.ordinal))
-    audio = np.frombuffer(blob, dtype=np.int16).astype(np.float32) / _INT16_FULL_SCALE
     assert isinstance(claim.work, AudioChunk)
+    blob = context.blobs.get(blob_store.chunk_key(claim.job_id, claim.ordinal, claim.work.attempt))
+    audio = np.frombuffer(blob, dtype=np.int16).astype(np.float32) / _INT16_FULL_SCALE
     assert isinstance(claim.options, TranscriptionOptions)
     start_s = claim.work.start_s
     clips = [on_chunk_clock(clip, start_s) for clip in claim.work.clips]

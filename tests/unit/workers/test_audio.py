@@ -172,11 +172,11 @@ def test_progress_is_told_in_seconds_of_the_recording(tmp_path: Path) -> None:
 
 def test_silence_holds_no_speech(tmp_path: Path) -> None:
     audio = decode_all(write_media(tmp_path / "silent.wav", np.zeros(RATE_HZ * 5, np.float32)))
-    assert speech_regions(audio) == []
+    assert list(speech_regions(audio)) == []
 
 
 def test_a_tone_is_found_to_be_no_speech(tmp_path: Path) -> None:
-    assert speech_regions(stored(tmp_path / "raw", tone(5.0))) == []
+    assert list(speech_regions(stored(tmp_path / "raw", tone(5.0)))) == []
 
 
 def loud_spans(pause_s: float = 0.3) -> Callable[[Samples], Sequence[vad.Region]]:
@@ -203,12 +203,12 @@ def test_no_region_is_cut_lost_or_doubled_at_the_border_of_a_window(tmp_path: Pa
     samples = np.zeros(40 * RATE_HZ, np.float32)
     for start_s, end_s in spoken:
         samples[int(start_s * RATE_HZ) : int(end_s * RATE_HZ)] = 0.3
-    regions = speech_regions(stored(tmp_path / "raw", samples), loud_spans(), window_s)
+    regions = speech_regions(stored(tmp_path / "raw", samples), loud_spans(), window_s=window_s)
     assert [(r.start_s, r.end_s) for r in regions] == [pytest.approx(span, abs=0.02) for span in spoken]
 
 
 def test_speech_without_any_pause_is_still_found_to_its_end(tmp_path: Path) -> None:
-    regions = speech_regions(stored(tmp_path / "raw", tone(33.0)), loud_spans(), window_s=10.0)
+    regions = list(speech_regions(stored(tmp_path / "raw", tone(33.0)), loud_spans(), window_s=10.0))
     assert regions[0].start_s == 0.0
     assert regions[-1].end_s == pytest.approx(33.0)
     assert all(left.end_s == right.start_s for left, right in itertools.pairwise(regions))
@@ -221,8 +221,42 @@ def test_the_detector_never_gets_more_than_a_window(tmp_path: Path) -> None:
         sizes.append(samples.size)
         return []
 
-    speech_regions(stored(tmp_path / "raw", tone(33.0)), measure, 10.0)
+    assert list(speech_regions(stored(tmp_path / "raw", tone(33.0)), measure, window_s=10.0)) == []
     assert max(sizes) == 10 * RATE_HZ
+
+
+class Growing(DecodedAudio):
+    """Tells how much of it was waited for."""
+
+    def await_until(self, time_s: float) -> float:
+        awaited.append(time_s)
+        return super().await_until(time_s)
+
+
+awaited: list[float] = []
+
+
+def test_the_first_speech_is_found_before_the_rest_of_the_recording_is_there(tmp_path: Path) -> None:
+    samples = np.zeros(60 * RATE_HZ, np.float32)
+    samples[2 * RATE_HZ : 4 * RATE_HZ] = 0.3
+    sound = stored(tmp_path / "raw", samples)
+    awaited.clear()
+    regions = speech_regions(Growing(sound.path, sound.n_samples, 60.0, False), loud_spans(), window_s=10.0)
+
+    assert next(regions).start_s == pytest.approx(2.0, abs=0.02)
+    assert awaited == [10.0]
+
+
+def test_speech_is_looked_for_from_where_it_was_left_off(tmp_path: Path) -> None:
+    samples = np.zeros(40 * RATE_HZ, np.float32)
+    for start_s, end_s in [(1.0, 3.0), (12.0, 14.0), (30.0, 31.0)]:
+        samples[int(start_s * RATE_HZ) : int(end_s * RATE_HZ)] = 0.3
+    sound = stored(tmp_path / "raw", samples)
+
+    whole = list(speech_regions(sound, loud_spans(), window_s=10.0))
+    rest = speech_regions(sound, loud_spans(), window_s=10.0, from_s=whole[0].end_s)
+    assert [region.start_s for region in rest] == [pytest.approx(region.start_s, abs=0.02) for region in whole[1:]]
+    assert list(speech_regions(sound, loud_spans(), from_s=40.0)) == []
 
 
 @pytest.mark.parametrize("amplitude", [0.001, 0.02, 0.9])
@@ -254,7 +288,7 @@ def test_a_chunk_is_rendered_on_its_own_clock_with_its_regions_levelled_and_sile
     assert rms(rendered[3 * RATE_HZ :]) == pytest.approx(TARGET_RMS, rel=0.02)
 
 
-def test_times_a_little_beyond_the_end_are_held_to_the_recording(tmp_path: Path) -> None:
+def test_what_lies_a_little_beyond_the_end_is_silence(tmp_path: Path) -> None:
     audio = stored(tmp_path / "raw", tone(1.0))
-    chunk = AudioChunk((Clip((Region(0.0, 1.00004),)),))
-    assert render_chunk(audio, chunk).size == RATE_HZ
+    rendered = render_chunk(audio, AudioChunk((Clip((Region(0.0, 1.00004),)),)))
+    assert (rendered.size, rendered[-1]) == (RATE_HZ + 1, 0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import av
@@ -26,7 +28,8 @@ from core.errors import (
 )
 from tests import nasty
 from workers.inputs import audio, opening, pdf
-from workers.inputs.opening import OpenLimits
+from workers.inputs.opening import Decoding
+from workers.inputs.process import OpenLimits, Request
 
 ROOT = Path(__file__).parents[3]
 RECORDING = ROOT / "examples" / "tides.ogg"
@@ -36,7 +39,8 @@ LIMITS = OpenLimits(memory_bytes=1024 * MIB, total_s=60, step_s=60)
 
 OPEN_AND_WAIT = """
 import pathlib, sys
-from workers.inputs.opening import OpenLimits, read_pages
+from workers.inputs.opening import read_pages
+from workers.inputs.process import OpenLimits
 limits = OpenLimits(2**30, 60, 60)
 read_pages(pathlib.Path(sys.argv[1]), max_pages=9, limits=limits, on_page=lambda: print("begun", flush=True))
 """
@@ -46,8 +50,16 @@ def nothing() -> None:
     pass
 
 
-def decoded(path: Path, limits: OpenLimits = LIMITS, max_s: float = 3600.0) -> audio.DecodedAudio:
-    return opening.decode(path, path.with_name("raw"), max_s=max_s, limits=limits, on_progress=nothing)
+def decoding(
+    path: Path, scratch: Path, *, max_s: float = 3600.0, on_progress: Callable[[], None] = nothing
+) -> AbstractContextManager[Decoding]:
+    return opening.decoding(path, scratch, max_s=max_s, limits=LIMITS, on_progress=on_progress)
+
+
+def length_s(path: Path, max_s: float = 3600.0) -> float:
+    """Of a recording, once it is decoded."""
+    with decoding(path, path.with_name("raw"), max_s=max_s) as sound:
+        return sound.await_until(math.inf)
 
 
 def read(path: Path, limits: OpenLimits = LIMITS, on_page: Callable[[], None] = nothing) -> pdf.PdfText:
@@ -77,20 +89,39 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_not_the_fault_of_what_is_opened(small_disk: Path) -> None:
-    with pytest.raises(StoreUnavailable):
-        opening.decode(RECORDING, small_disk / "raw", max_s=600, limits=LIMITS, on_progress=nothing)
+    with pytest.raises(StoreUnavailable), decoding(RECORDING, small_disk / "raw") as sound:
+        sound.await_until(math.inf)
 
 
 def test_a_recording_comes_out_as_if_it_was_decoded_here(tmp_path: Path) -> None:
     told: list[bool] = []
     here = audio.decode(RECORDING, tmp_path / "here", max_s=600, on_progress=lambda _: None)
-    there = opening.decode(
-        RECORDING, tmp_path / "there", max_s=600, limits=LIMITS, on_progress=lambda: told.append(True)
-    )
+    with decoding(RECORDING, tmp_path / "there", on_progress=lambda: told.append(True)) as there:
+        assert there.await_until(math.inf) == here.duration_s
+        assert np.array_equal(there.samples(3.0, 20.0), here.samples(3.0, 20.0))
 
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
-    assert (there.n_samples, there.duration_s, there.damaged) == (here.n_samples, here.duration_s, here.damaged)
-    assert len(told) == here.duration_s // audio.PROGRESS_S
+    assert (there.damaged, len(told)) == (here.damaged, here.duration_s // audio.PROGRESS_S)
+    assert children() == []
+
+
+def test_what_is_decoded_can_be_heard_before_the_rest_is(tmp_path: Path) -> None:
+    def hold() -> None:
+        for one in children():
+            one.suspend()
+
+    with decoding(RECORDING, tmp_path / "raw", on_progress=hold) as sound:
+        assert audio.PROGRESS_S <= sound.await_until(5.0) < 87
+        assert sound.samples(0.0, 5.0).shape == (5 * audio.RATE_HZ,)
+        for one in children():
+            one.resume()
+
+
+def test_who_lets_go_of_a_recording_ends_its_decoding(tmp_path: Path) -> None:
+    with decoding(RECORDING, tmp_path / "raw") as sound:
+        sound.await_until(5.0)
+
+    assert children() == []
 
 
 def test_a_document_comes_out_as_if_it_was_read_here(tmp_path: Path) -> None:
@@ -122,24 +153,24 @@ def test_a_page_that_shows_itself_in_ever_more_copies_comes_to_an_end(tmp_path: 
 @pytest.mark.parametrize("name", nasty.UNREADABLE_WAVS)
 def test_a_recording_that_is_a_trap_is_unreadable(tmp_path: Path, name: str) -> None:
     with pytest.raises(MediaUnreadable):
-        decoded(written(tmp_path, nasty.UNREADABLE_WAVS[name]()))
+        length_s(written(tmp_path, nasty.UNREADABLE_WAVS[name]()))
 
 
 def test_a_decoder_that_is_refused_memory_does_not_pass_for_a_damaged_file(tmp_path: Path) -> None:
     with pytest.raises(MediaUnreadable, match="more memory"):
-        decoded(written(tmp_path, nasty.UNREADABLE_WAVS["a rate without end"]()))
+        length_s(written(tmp_path, nasty.UNREADABLE_WAVS["a rate without end"]()))
 
 
 def test_a_small_file_of_days_is_too_long_before_it_is_written(tmp_path: Path) -> None:
     with pytest.raises(MediaTooLong, match="longer than the 3600 s"):
-        decoded(written(tmp_path, nasty.slow_wav()))
+        length_s(written(tmp_path, nasty.slow_wav()))
 
     assert (tmp_path / "raw").stat().st_size <= 3600 * audio.RATE_HZ * 2
 
 
 def test_a_stream_that_is_chained_again_and_again_ends_at_the_limit(tmp_path: Path) -> None:
     with pytest.raises(MediaTooLong):
-        decoded(written(tmp_path, RECORDING.read_bytes() * 40), max_s=120)
+        length_s(written(tmp_path, RECORDING.read_bytes() * 40), max_s=120)
 
 
 def test_silence_that_packs_well_is_too_long_all_the_same(tmp_path: Path) -> None:
@@ -154,13 +185,13 @@ def test_silence_that_packs_well_is_too_long_all_the_same(tmp_path: Path) -> Non
 
     assert path.stat().st_size < MIB
     with pytest.raises(MediaTooLong):
-        decoded(path, max_s=900)
+        length_s(path, max_s=900)
 
 
 def test_a_header_that_claims_gigabytes_is_not_believed(tmp_path: Path) -> None:
-    result = decoded(written(tmp_path, nasty.wav(nasty.noise(64_000), claimed_bytes=2**32 - 1)))
+    path = written(tmp_path, nasty.wav(nasty.noise(64_000), claimed_bytes=2**32 - 1))
 
-    assert result.duration_s == pytest.approx(2.0)
+    assert length_s(path) == pytest.approx(2.0)
 
 
 def test_who_wants_more_memory_than_there_is_is_unreadable(tmp_path: Path) -> None:
@@ -211,7 +242,7 @@ def left(result: Callable[[Path], object], path: Path, monkeypatch: pytest.Monke
     """Read a document by a process that was taken over: it says that it is done, and leaves what it likes."""
     script = path / "taken_over.py"
     script.write_text("print('{\"done\": true}')")
-    monkeypatch.setattr(opening._Request, "argv", lambda request: [sys.executable, str(script)])
+    monkeypatch.setattr(Request, "argv", lambda request: [sys.executable, str(script)])
     result(path / "pages")
     read(written(path, DOCUMENT.read_bytes()))
 
@@ -231,6 +262,43 @@ def test_what_a_taken_over_process_leaves_is_not_followed(
 ) -> None:
     with pytest.raises(PdfUnreadable):
         left(RESULTS[result], tmp_path, monkeypatch)
+
+
+LEFT_OF_A_RECORDING = {
+    "nothing": "",
+    "a link to another's file": "os.unlink(raw); os.symlink('/etc/hostname', raw)",
+    "a pipe that nobody writes to": "os.unlink(raw); os.mkfifo(raw)",
+    "half a sample": "open(raw, 'wb').write(b'0')",
+}
+
+
+def taken_over(monkeypatch: pytest.MonkeyPatch, folder: Path, *deeds: str) -> Path:
+    """Have recordings decoded by a process that does this, and says after each deed that it gets on."""
+    script = folder / "taken_over.py"
+    lines = ["import os, sys", f"raw = {str(folder / 'raw')!r}"]
+    for deed in deeds:
+        lines += [deed, "print('{\"progress\": true}', flush=True)", "sys.stdin.read()"]
+    script.write_text("\n".join([*lines, "print('{\"done\": true}')"]))
+    monkeypatch.setattr(Request, "argv", lambda request: [sys.executable, str(script)])
+    return folder / "raw"
+
+
+@pytest.mark.parametrize("deed", LEFT_OF_A_RECORDING)
+def test_what_a_taken_over_decoder_puts_in_place_of_its_samples_is_not_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str
+) -> None:
+    raw = taken_over(monkeypatch, tmp_path, LEFT_OF_A_RECORDING[deed])
+    with pytest.raises(MediaUnreadable), decoding(RECORDING, raw) as sound:
+        sound.await_until(math.inf)
+
+
+def test_samples_that_are_taken_away_again_harm_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = taken_over(monkeypatch, tmp_path, "open(raw, 'wb').write(bytes(320_000))", "os.truncate(raw, 1000)")
+    with decoding(RECORDING, raw) as sound:
+        assert sound.await_until(10.0) == 10.0
+        sound.await_until(math.inf)
+        with pytest.raises(MediaUnreadable):
+            sound.samples(0.0, 10.0)
 
 
 @pytest.mark.parametrize("crash", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
