@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -86,6 +87,42 @@ def test_a_child_killed_in_the_middle_of_a_chunk_loses_no_segment_and_doubles_no
     assert _attempts(service, interrupted[0]) == (2, 1)
     spans = [(segment["start"], segment["text"]) for segment in _segments(service, ended)]
     assert spans == [(segment["start"], segment["text"]) for segment in _segments(service, undisturbed)]
+
+
+_CUT_IN_PART = """
+SELECT w.pid FROM chunks p JOIN workers w ON w.id = p.worker_id
+WHERE p.job_id = %(job)s AND p.stage = 'prepare' AND p.status = 'running'
+  AND EXISTS (SELECT FROM chunks c WHERE c.job_id = p.job_id AND c.stage = 'transcribe' AND c.status <> 'queued')
+"""
+
+
+def test_a_long_recording_is_heard_while_it_is_decoded_and_goes_on_though_whoever_decodes_it_is_killed(
+    service: Service, client: Client, tmp_path: Path
+) -> None:
+    long = tmp_path / "long.ogg"
+    long.write_bytes(RECORDING.read_bytes() * 6)
+    job = client.transcribe(long, {"model": "fake"})
+    found: list[int] = []
+    with psycopg.connect(service.database_url, autocommit=True) as connection:
+
+        def in_the_middle() -> bool:
+            found[:] = [pid for (pid,) in connection.execute(_CUT_IN_PART, {"job": job.id}).fetchall()]
+            return bool(found)
+
+        until(in_the_middle, every_s=0.005, what="a chunk is transcribed while others are still to be cut")
+        os.kill(found[0], signal.SIGKILL)
+        so_far = client.job(job.id)
+        assert (so_far.stage, so_far.chunks_total, so_far.percent, so_far.eta_s) == ("transcribe", None, 0, None)
+
+        ended = client.wait(job.id)
+        prepared = "SELECT attempt FROM chunks WHERE job_id = %s AND stage = 'prepare'"
+        assert connection.execute(prepared, [job.id]).fetchone() == (2,)
+    assert (ended.status, ended.chunks_done) == ("completed", ended.chunks_total), ended.error
+    spans = [(segment["start"], segment["end"]) for segment in _segments(service, ended)]
+    assert all(left[1] <= right[0] for left, right in pairwise(spans))
+    once = client.wait(client.transcribe(RECORDING, {"model": "fake"}).id)
+    heard_s = sum(segment["end"] - segment["start"] for segment in _segments(service, once))
+    assert sum(end - start for start, end in spans) == pytest.approx(6 * heard_s, rel=0.03)
 
 
 def test_an_input_that_kills_its_worker_each_time_fails_its_neighbour_completes_and_it_can_be_tried_again(

@@ -1,4 +1,4 @@
-"""Chunks of a recording are done before anybody knows how many there will be: it is transcribed while it is prepared."""
+"""Chunks of a recording are done before anybody knows how many there are: it is transcribed while it is prepared."""
 
 from __future__ import annotations
 
