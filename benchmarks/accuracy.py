@@ -40,8 +40,8 @@ from models import weights
 from models.engine import SAMPLE_RATE_HZ, Segment, TranscribeOptions
 from models.registry import ModelKind, find
 from models.whisper import WhisperEngine
-from workers.inputs.audio import FULL_SCALE, DecodedAudio, decode, render_chunk, speech_regions
-from workers.stages.transcribe import on_chunk_clock
+from workers.inputs.audio import DecodedAudio, decode, render_chunk, speech_regions
+from workers.stages.transcribe import hear
 
 MODEL = "base"
 THREADS = 2
@@ -98,9 +98,7 @@ def ours(engine: WhisperEngine, audio: DecodedAudio, language: str) -> list[str]
 
 
 def _chunk(engine: WhisperEngine, audio: DecodedAudio, chunk: AudioChunk, language: str) -> list[Segment]:
-    samples = np.asarray(render_chunk(audio, chunk) / FULL_SCALE, dtype=np.float32)
-    clips = [on_chunk_clock(clip, chunk.start_s) for clip in chunk.clips]
-    return list(engine.transcribe(samples, clips, TranscribeOptions(language=language)).segments)
+    return list(hear(engine, render_chunk(audio, chunk), chunk, TranscribeOptions(language=language)).segments)
 
 
 def defaults(folder: Path) -> Callable[[DecodedAudio, str], list[str]]:

@@ -85,10 +85,15 @@ ENDED = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class JobWarning:
-    """Something that a reader of the result should know. `code` is stable, `message` is for people."""
+    """Something that a reader of the result should know. `code` is stable, `message` is for people.
+
+    What is about a part of a recording has its span, in seconds.
+    """
 
     code: str
     message: str
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 def stages_of(kind: JobKind, *, index: bool) -> tuple[Stage, ...]:

@@ -5,6 +5,7 @@ A stage plans the work of the next one; the store keeps it with the chunk, and t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -35,21 +36,23 @@ Work = AudioChunk | PassageBatch | TranscriptSpan | None
 def to_stored(work: Work) -> dict[str, Any]:
     """The work as JSON."""
     if isinstance(work, AudioChunk):
-        return {"clips": [_stored_clip(clip) for clip in work.clips], "attempt": work.attempt}
+        clips = [_stored_clip(clip, work.max_pause_s) for clip in work.clips]
+        return {"clips": clips, "attempt": work.attempt, "max_pause_s": work.max_pause_s}
     return {} if work is None else asdict(work)
 
 
-def _stored_clip(clip: Clip) -> dict[str, Any]:
-    """With its own times besides those of its regions: `core.store.estimates` adds them up."""
+def _stored_clip(clip: Clip, max_pause_s: float) -> dict[str, Any]:
+    """With the length of its audio besides its regions: `core.store.estimates` adds them up."""
     regions = [[region.start_s, region.end_s] for region in clip.regions]
-    return {"start_s": clip.start_s, "end_s": clip.end_s, "regions": regions}
+    return {"audio_s": clip.audio_s(max_pause_s), "regions": regions}
 
 
 def from_stored(stage: Stage, kind: JobKind, stored: Mapping[str, Any]) -> Work:
     """The work again; the stage and the kind of job say which sort it is."""
     match stage, kind:
         case Stage.TRANSCRIBE, _:
-            return AudioChunk(tuple(_clip(clip) for clip in stored["clips"]), stored.get("attempt", 0))
+            clips = tuple(_clip(clip) for clip in stored["clips"])
+            return AudioChunk(clips, stored.get("attempt", 0), stored.get("max_pause_s", math.inf))
         case Stage.EMBED, JobKind.DOCUMENT:
             return PassageBatch(stored["n_passages"])
         case Stage.EMBED, JobKind.TRANSCRIPTION:
@@ -60,6 +63,6 @@ def from_stored(stage: Stage, kind: JobKind, stored: Mapping[str, Any]) -> Work:
 
 
 def _clip(stored: Mapping[str, Any]) -> Clip:
-    """A clip again; one that was stored without its regions is taken for one."""
+    """A clip again; one that was stored by a release that kept no regions, and no pause short, is taken for one."""
     regions = stored.get("regions") or [[stored["start_s"], stored["end_s"]]]
     return Clip(tuple(Region(start_s, end_s) for start_s, end_s in regions))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
@@ -40,7 +41,10 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word with its time and the model's own confidence (0 to 1)."""
+    """One word with its time and the model's own confidence (0 to 1).
+
+    `text` begins with the space that parts it from the word before, in languages that have one.
+    """
 
     start_s: float
     end_s: float
@@ -48,12 +52,24 @@ class Word:
     probability: float
 
 
+class Doubt(StrEnum):
+    """Why a person should look at a segment, or listen to its time."""
+
+    UNHEARD = "unheard"
+    """Somebody seems to speak, and no text came of it: the segment has none."""
+    UNSURE = "unsure"
+    """The model does not believe the text itself."""
+    REPEATED = "repeated"
+    """The model repeated itself. What it repeated is kept once, and something else may have been said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A timed piece of text, with the numbers by which Whisper's decoding is judged.
 
     `avg_logprob` is the mean log probability per token, `compression_ratio` the length of the text over its
-    zlib length (loops compress well), `no_speech_prob` the probability that nobody speaks.
+    zlib length (loops compress well), `no_speech_prob` the probability that nobody speaks; all three are those of the
+    window that the segment was decoded in.
     """
 
     start_s: float
@@ -64,6 +80,7 @@ class Segment:
     no_speech_prob: float
     temperature: float
     words: tuple[Word, ...] = ()
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +89,6 @@ class TranscribeOptions:
 
     language: str | None = None
     task: str = "transcribe"
-    word_timestamps: bool = False
     prompt: str | None = None
     hotwords: str | None = None
 

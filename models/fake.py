@@ -34,16 +34,16 @@ class FakeTranscriber:
         self, audio: NDArray[np.float32], clips: Sequence[Clip], options: TranscribeOptions
     ) -> Transcription:
         """The audio itself is not listened to."""
-        segments = (self._segment(clip, options) for clip in clips)
+        segments = (self._segment(clip) for clip in clips)
         return Transcription(options.language or "en", 1.0, segments)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _segment(self, clip: Clip, options: TranscribeOptions) -> Segment:
+    def _segment(self, clip: Clip) -> Segment:
         _take((clip.end_s - clip.start_s) / self._speed if self._speed > 0 else 0.0)
         text = f"Speech from {clip.start_s:.2f} to {clip.end_s:.2f} seconds."
-        words = tuple(_spread(text.split(), clip)) if options.word_timestamps else ()
+        words = tuple(_spread(text.split(), clip))
         return Segment(clip.start_s, clip.end_s, text, -0.1, 1.0, 0.0, 0.0, words)
 
 
@@ -85,4 +85,4 @@ def _spread(words: Sequence[str], clip: Clip) -> Iterator[Word]:
     step_s = (clip.end_s - clip.start_s) / len(words)
     for index, word in enumerate(words):
         start_s = clip.start_s + index * step_s
-        yield Word(start_s, start_s + step_s, word, 1.0)
+        yield Word(start_s, start_s + step_s, f" {word}", 1.0)

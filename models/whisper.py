@@ -1,13 +1,14 @@
-"""Whisper on faster-whisper: clips in, timed segments out, without loops and without losing the end of a clip.
+"""Whisper on faster-whisper: clips in, timed segments out, without loops and with nothing left out unsaid.
 
 The caller hands over levelled audio and clips of whole speech regions (`core.plan` in this service). What
 faster-whisper 1.2.1's batched mode really does decides the shape of this file:
 
-- it decodes each clip once, at temperature 0 only: no threshold is looked at, so a loop stays. Each clip is judged
-  here, and a bad one is decoded again by the sequential mode, which raises the temperature until it is content;
-- with timestamps, a clip whose last segment is not closed loses that segment, because the batched mode does not seek
-  on as the sequential one does. What no segment of a clip covers is decoded again here;
-- without timestamps a clip is one segment of up to 30 s, of no use for subtitles.
+- asked for timestamps, Whisper hears less: it takes a pause for the end, and a segment that it does not close is lost.
+  So it is asked for words alone, which are then aligned with the sound (a tenth more time), and `sentences` makes the
+  segments. Only a translation has timestamps, for its words follow another order than the sound;
+- it decodes each clip once, at temperature 0 only, and looks at no threshold, so a loop stays. `judging` looks at each
+  clip, and a bad one is decoded again by the sequential mode, which raises the temperature until it is content. So is
+  speech of which no word came, by itself. What is still in doubt then says so.
 
 Segments come out batch by batch, so memory is bounded and a caller can report progress.
 """
@@ -15,7 +16,7 @@ Segments come out batch by batch, so memory is bounded and a caller can report p
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,14 @@ from numpy.typing import NDArray
 
 from models.engine import SAMPLE_RATE_HZ, Clip, Segment, TranscribeOptions, Transcription, Word
 from models.errors import BatchSize, OutOfDeviceMemory, device_errors
-from models.repetition import loops, without_loops
+from models.judging import cut_in_two, doubted, failed, in_order, nothing_of, over_speech, unheard
+from models.sentences import sentences
 
 MAX_CLIP_S = 30.0
 """Whisper's window."""
 
 BATCH_CPU = 4
 BATCH_CUDA = 16
-
-MIN_AVG_LOGPROB = -1.0
-"""Below this mean log probability a decoding has failed: the threshold of the original Whisper decoder."""
-
-MAX_UNHEARD_S = 2.0
-"""Longest part of a clip without a segment. Clips hold no pause longer than 1 s, so more than that was left out."""
 
 RETRY_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -57,10 +53,9 @@ class _Job:
         return {
             "language": self.language,
             "task": self.options.task,
-            "word_timestamps": self.options.word_timestamps,
+            "word_timestamps": True,
             "initial_prompt": self.options.prompt,
             "hotwords": self.options.hotwords,
-            "without_timestamps": False,
             "condition_on_previous_text": False,
         }
 
@@ -118,7 +113,6 @@ class WhisperEngine:
         return str(language), float(probability)
 
     def _segments(self, job: _Job, clips: Sequence[Clip]) -> Iterator[Segment]:
-        heard_s = 0.0
         while clips:
             batch = clips[: self._batch.n]
             try:
@@ -131,15 +125,14 @@ class WhisperEngine:
             for clip, segments in zip(batch, decoded, strict=True):
                 with device_errors():
                     judged = self._judge(job, clip, segments)
-                for segment in _in_order(judged, clip, heard_s):
-                    heard_s = segment.start_s
-                    yield segment
+                yield from in_order([sentence for segment in judged for sentence in sentences(segment)], clip)
 
     def _decode(self, job: _Job, clips: Sequence[Clip]) -> list[list[Segment]]:
         """The segments of each clip, by the batched mode."""
         spans = [{"start": clip.start_s, "end": clip.end_s} for clip in clips]
+        wanted = {**job.arguments(), "without_timestamps": job.options.task == "transcribe"}
         found, _ = self._pipeline.transcribe(
-            job.audio, clip_timestamps=spans, vad_filter=False, batch_size=len(spans), **job.arguments()
+            job.audio, clip_timestamps=spans, vad_filter=False, batch_size=len(spans), **wanted
         )
         seeks = [_seek(clip) for clip in clips]
         decoded: list[list[Segment]] = [[] for _ in clips]
@@ -148,19 +141,23 @@ class WhisperEngine:
         return decoded
 
     def _judge(self, job: _Job, clip: Clip, segments: list[Segment]) -> list[Segment]:
-        """The segments as they are if they hold, decoded again where they do not."""
-        if _failed(segments):
-            return self._again(job, clip)
-        for position, gap in reversed(_unheard(segments, clip)):
-            segments[position:position] = self._again(job, gap)
-        return segments
+        """The segments as they are if they hold, or else those of its halves; what is left of doubt is marked."""
+        segments = over_speech(segments, clip)
+        gaps = unheard(segments, clip)
+        if not gaps and not failed(segments):
+            return segments
+        halves = cut_in_two(clip)
+        if halves:
+            decoded = zip(halves, self._decode(job, halves), strict=True)
+            return [segment for half, found in decoded for segment in self._judge(job, half, found)]
+        return self._again(job, clip) or [nothing_of(clip)]
 
     def _again(self, job: _Job, clip: Clip) -> list[Segment]:
-        """The clip alone, by the sequential mode with rising temperatures; what still loops is cut."""
+        """The clip alone, by the sequential mode with rising temperatures."""
         found, _ = self._model.transcribe(
             _cut(job.audio, clip), temperature=RETRY_TEMPERATURES, beam_size=5, vad_filter=False, **job.arguments()
         )
-        return _without_loops([_segment(segment, clip.start_s) for segment in found])
+        return doubted([_segment(segment, clip.start_s) for segment in found])
 
 
 def _check(clips: Sequence[Clip]) -> None:
@@ -182,7 +179,7 @@ def _seek(clip: Clip) -> int:
 
 def _segment(found: Any, offset_s: float) -> Segment:
     words = tuple(
-        Word(offset_s + float(word.start), offset_s + float(word.end), word.word.strip(), float(word.probability))
+        Word(offset_s + float(word.start), offset_s + float(word.end), word.word, float(word.probability))
         for word in found.words or ()
     )
     return Segment(
@@ -195,42 +192,3 @@ def _segment(found: Any, offset_s: float) -> Segment:
         temperature=float(found.temperature or 0.0),
         words=words,
     )
-
-
-def _failed(segments: Sequence[Segment]) -> bool:
-    text = " ".join(segment.text for segment in segments)
-    return loops(text) or any(segment.avg_logprob < MIN_AVG_LOGPROB for segment in segments)
-
-
-def _unheard(segments: Sequence[Segment], clip: Clip) -> list[tuple[int, Clip]]:
-    """The parts of the clip that no segment covers and that are no pauses, each with the index where it belongs."""
-    gaps: list[tuple[int, Clip]] = []
-    heard_s = clip.start_s
-    spans = [*((segment.start_s, segment.end_s) for segment in segments), (clip.end_s, clip.end_s)]
-    for position, (start_s, end_s) in enumerate(spans):
-        if start_s - heard_s > MAX_UNHEARD_S:
-            gaps.append((position, Clip(heard_s, start_s)))
-        heard_s = max(heard_s, end_s)
-    return gaps
-
-
-def _without_loops(segments: list[Segment]) -> list[Segment]:
-    """The last resort: of what even the highest temperature repeats, each phrase and each segment once."""
-    if not loops(" ".join(segment.text for segment in segments)):
-        return segments
-    kept: list[Segment] = []
-    for segment in segments:
-        text = without_loops(segment.text)
-        if not kept or kept[-1].text != text:
-            kept.append(segment if text == segment.text else replace(segment, text=text, words=()))
-    return kept
-
-
-def _in_order(segments: Sequence[Segment], clip: Clip, heard_s: float) -> Iterator[Segment]:
-    """The segments that hold text, inside their clip, none beginning before the one before it."""
-    for segment in segments:
-        if segment.text:
-            start_s = min(max(segment.start_s, clip.start_s, heard_s), clip.end_s)
-            end_s = min(max(segment.end_s, start_s), clip.end_s)
-            heard_s = start_s
-            yield replace(segment, start_s=start_s, end_s=end_s)

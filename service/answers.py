@@ -22,7 +22,7 @@ class JobStatus:
     chunks_total: int | None
     percent: int
     eta_s: float | None
-    warnings: Sequence[Mapping[str, str]]
+    warnings: Sequence[Mapping[str, Any]]
     error: Mapping[str, Any] | None
     created_at: str
     raw: Mapping[str, Any]

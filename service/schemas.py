@@ -48,10 +48,12 @@ class ErrorOut(BaseModel):
 
 
 class WarningOut(BaseModel):
-    """Something a reader of the result should know."""
+    """Something a reader of the result should know; what is about a part of a recording has its span, in seconds."""
 
     code: str
     message: str
+    start_s: float | None
+    end_s: float | None
 
 
 class JobOut(BaseModel):

@@ -113,7 +113,8 @@ _MEASURED_SPEED = sa.text("""
 SELECT todo.speech_s / (devices.speed * least(todo.n, devices.n::float / sharing.n)) AS eta_s
 FROM (
     SELECT count(*) AS n, sum((
-        SELECT sum((clip->>'end_s')::float - (clip->>'start_s')::float) FROM jsonb_array_elements(input->'clips') clip
+        SELECT sum(coalesce((clip->>'audio_s')::float, (clip->>'end_s')::float - (clip->>'start_s')::float))
+        FROM jsonb_array_elements(input->'clips') clip
     )) AS speech_s
     FROM chunks WHERE job_id = :job AND stage = 'transcribe' AND status <> 'done'
 ) todo, (

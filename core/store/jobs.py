@@ -199,6 +199,12 @@ def end_chunks(connection: Connection, job_id: UUID) -> None:
     )
 
 
+def _warnings(stored: Sequence[Mapping[str, Any]]) -> list[JobWarning]:
+    """In the order of what they are about: first those of the whole."""
+    warnings = [JobWarning(one["code"], one["message"], one.get("start_s"), one.get("end_s")) for one in stored]
+    return sorted(warnings, key=lambda warning: warning.start_s or 0.0)
+
+
 def _job(row: Row[Any]) -> Job:
     failure = None
     if row.error_code is not None:
@@ -221,7 +227,7 @@ def _job(row: Row[Any]) -> Job:
         chunks_done=row.chunks_done,
         chunks_total=row.chunks_total,
         compute_s=row.compute_s,
-        warnings=[JobWarning(warning["code"], warning["message"]) for warning in row.warnings],
+        warnings=_warnings(row.warnings),
         error=failure,
         created_at=row.created_at,
         started_at=row.started_at,

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
+from core.doubts import MOST_WARNINGS
 from core.job import JobWarning
 from core.passages import Passage
 from core.store.chunks import Claim
@@ -35,11 +36,13 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """The segments of one chunk, in seconds on the media clock, the language heard in it, and how fast it went."""
+    """The segments of one chunk, in seconds on the media clock, the language heard in it, how fast it went, and what
+    is in doubt of it."""
 
     segments: Sequence[TranscriptSegment]
     heard: HeardLanguage | None
     measured: Measured | None = None
+    warnings: Sequence[JobWarning] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ def _transcribed(result: Transcribed, connection: Connection, claim: Claim) -> N
     ]
     if rows:
         connection.execute(sa.insert(segments), rows)
+    _warn(connection, claim, result.warnings)
 
 
 @write.register
@@ -121,8 +125,9 @@ def _assembled(result: Assembled, connection: Connection, claim: Claim) -> None:
 def _warn(connection: Connection, claim: Claim, warnings: Sequence[JobWarning]) -> None:
     if warnings:
         added = sa.cast([asdict(warning) for warning in warnings], jobs.c.warnings.type)
+        few = sa.func.jsonb_array_length(jobs.c.warnings) < MOST_WARNINGS
         connection.execute(
-            sa.update(jobs).where(jobs.c.id == claim.job_id).values(warnings=jobs.c.warnings.op("||")(added)),
+            sa.update(jobs).where(jobs.c.id == claim.job_id, few).values(warnings=jobs.c.warnings.op("||")(added)),
         )
 
 

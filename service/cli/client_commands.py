@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -227,7 +228,7 @@ def _finish(client: Client, job: JobStatus) -> JobStatus:
         typer.echo(f"The job goes on: scribelane status {job.id}, or scribelane cancel {job.id}", err=True)
         raise typer.Exit(130) from None
     for warning in job.warnings:
-        typer.echo(f"warning: {warning['message']} ({warning['code']})", err=True)
+        typer.echo(f"warning: {_when(warning)}{warning['message']} ({warning['code']})", err=True)
     if job.status != "completed":
         reason = f"{job.error['message']} ({job.error['code']})" if job.error else job.status
         typer.echo(f"error: {reason}", err=True)
@@ -261,3 +262,11 @@ def _client(url: str | None, key: str | None, data_dir: Path) -> Iterator[Client
     except ClientError as error:
         typer.echo(f"error: {error} ({error.code})", err=True)
         raise typer.Exit(1) from error
+
+
+def _when(warning: Mapping[str, Any]) -> str:
+    """Which part of a recording a warning is about, as a player shows it."""
+    if warning.get("start_s") is None:
+        return ""
+    begin, end = (timedelta(seconds=int(warning[name])) for name in ("start_s", "end_s"))
+    return f"{begin} to {end}: "

@@ -12,6 +12,7 @@ rate 0.642 as they are, 0.085 levelled and cut as in `core.plan`; 0.094 if the p
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,13 +154,13 @@ def level(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def render_chunk(sound: Sound, chunk: AudioChunk) -> NDArray[np.int16]:
-    """The chunk's audio, shape (n,): each region levelled, silence between them. Sample 0 is at `chunk.start_s`."""
-    first = round(chunk.start_s * RATE_HZ)
-    rendered = np.zeros(round(chunk.end_s * RATE_HZ) - first, dtype=np.int16)
-    for region in chunk.regions():
-        levelled = np.rint(level(sound.samples(region.start_s, region.end_s)) * (FULL_SCALE - 1)).astype(np.int16)
-        offset = round(region.start_s * RATE_HZ) - first
-        rendered[offset : offset + levelled.size] = levelled
+    """The chunk's audio as `AudioChunk.layout` says, shape (n,): each region levelled, silence between them."""
+    rendered = np.zeros(round(chunk.audio_s * RATE_HZ), dtype=np.int16)
+    for placed in itertools.chain.from_iterable(chunk.layout()):
+        samples = sound.samples(placed.region.start_s, placed.region.end_s)
+        first = round(placed.at_s * RATE_HZ)
+        levelled = np.rint(level(samples[: rendered.size - first]) * (FULL_SCALE - 1)).astype(np.int16)
+        rendered[first : first + levelled.size] = levelled
     return rendered
 
 

@@ -3,47 +3,120 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from core import plan
+from core.doubts import Doubted, warnings
 from core.errors import LanguageUnsupported, TaskUnsupported
 from core.options import TranscriptionOptions
-from core.plan import AudioChunk
+from core.plan import AudioChunk, MediaClock
 from core.store import blobs as blob_store
+from core.store import passages
 from core.store.chunks import Claim
 from core.store.results import Transcribed
 from core.store.speeds import Measured
-from core.transcript import HeardLanguage, TranscriptSegment, TranscriptWord
-from models.engine import Clip, Segment, Span, TranscribeOptions, Transcription
+from core.transcript import HeardLanguage, TranscriptSegment, TranscriptWord, spoken_language
+from models.engine import Clip, Segment, Span, TranscribeOptions, Transcriber, Transcription, Word
 from models.registry import ModelKind, ModelSpec, find
 from workers.lease import Lease
 from workers.stages.context import Context
 
 _INT16_FULL_SCALE = 32768.0
 
+PAUSE_S = 1.5
+"""A segment does not go on over a pause in the media that is longer."""
+
+SURE = 0.5
+"""A language that is less probable is only a guess: what the rest of the job was heard as is a better one."""
+
 
 def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
     """Decode the chunk's clips; every segment is a step of progress."""
     assert isinstance(claim.work, AudioChunk)
-    blob = context.blobs.get(blob_store.chunk_key(claim.job_id, claim.ordinal, claim.work.attempt))
-    audio = np.frombuffer(blob, dtype=np.int16).astype(np.float32) / _INT16_FULL_SCALE
     assert isinstance(claim.options, TranscriptionOptions)
-    start_s = claim.work.start_s
-    clips = [on_chunk_clock(clip, start_s) for clip in claim.work.clips]
+    asked, chunk = claim.options, claim.work
+    blob = context.blobs.get(blob_store.chunk_key(claim.job_id, claim.ordinal, chunk.attempt))
     model = context.whisper_model(claim)
-    _check(claim.options, find(model, ModelKind.WHISPER))
+    _check(asked, find(model, ModelKind.WHISPER))
     with context.pool.use(model, ModelKind.WHISPER) as engine:
         lease.progress()
         began = time.monotonic()  # the model is loaded: what is measured is inference alone
-        heard = engine.transcribe(audio, clips, _options(claim.options))
-        segments = []
+        heard = hear(
+            engine, np.frombuffer(blob, dtype=np.int16), chunk, _options(asked), lambda: _so_far(context, claim)
+        )
+        segments, doubted = [], []
         for segment in heard.segments:
             lease.progress()
-            segments.append(_on_media_clock(segment, start_s))
+            if segment.doubt:
+                doubted.append(Doubted(segment.start_s, segment.end_s, segment.doubt))
+            if segment.text:
+                segments.append(_stored(segment, words=asked.word_timestamps))
         infer_s = time.monotonic() - began
-    speech_s = sum(clip.end_s - clip.start_s for clip in clips)
-    return Transcribed(segments, _language(heard, speech_s), Measured(context.device, speech_s, infer_s))
+    return Transcribed(
+        segments, _language(heard, chunk.audio_s), Measured(context.device, chunk.audio_s, infer_s), warnings(doubted)
+    )
+
+
+def hear(
+    engine: Transcriber,
+    samples: NDArray[np.int16],
+    chunk: AudioChunk,
+    options: TranscribeOptions,
+    so_far: Callable[[], str | None] = lambda: None,
+) -> Transcription:
+    """What is said in the audio of a chunk, `samples` of shape (n,), in seconds of the media.
+
+    `so_far` is asked for the language of the recording if that of the chunk is to be heard, and is in doubt.
+    """
+    audio = samples.astype(np.float32) / _INT16_FULL_SCALE
+    clips = clips_of(chunk)
+    heard = engine.transcribe(audio, clips, options)
+    if options.language is None and (heard.language_probability or 0.0) < SURE and (language := so_far()):
+        guessed = heard.language_probability
+        heard = engine.transcribe(audio, clips, replace(options, language=language))
+        heard = replace(heard, language_probability=guessed)
+    clock = MediaClock(chunk)
+    return replace(heard, segments=(part for segment in heard.segments for part in _on_media_clock(segment, clock)))
+
+
+def clips_of(chunk: AudioChunk) -> list[Clip]:
+    """The clips as an engine takes them: in seconds of the chunk's audio."""
+    spans = [tuple(Span(placed.at_s, placed.until_s) for placed in clip) for clip in chunk.layout()]
+    return [Clip(speech[0].start_s, speech[-1].end_s, speech) for speech in spans]
+
+
+def _on_media_clock(segment: Segment, clock: MediaClock) -> Iterator[Segment]:
+    """The segment in as many parts as there are long pauses in it, which its chunk's audio does not have."""
+
+    def moved(seconds: Segment | Word) -> tuple[float, float]:
+        start_s = round(clock.begins_s(seconds.start_s), 3)
+        return start_s, max(start_s, round(clock.ends_s(seconds.end_s), 3))
+
+    words: list[Word] = []
+    for word in segment.words:
+        start_s, end_s = moved(word)
+        if words and start_s - words[-1].end_s > PAUSE_S:
+            yield _of_words(segment, words)
+            words = []
+        words.append(replace(word, start_s=start_s, end_s=end_s))
+    if words:
+        yield _of_words(segment, words)
+    else:
+        start_s, end_s = moved(segment)
+        yield replace(segment, start_s=start_s, end_s=end_s)
+
+
+def _of_words(segment: Segment, words: Sequence[Word]) -> Segment:
+    text = "".join(word.text for word in words).strip()
+    return replace(segment, start_s=words[0].start_s, end_s=words[-1].end_s, text=text, words=tuple(words))
+
+
+def _so_far(context: Context, claim: Claim) -> str | None:
+    with context.database.transaction() as connection:
+        return spoken_language(passages.heard_languages(connection, claim.job_id))
 
 
 def _language(heard: Transcription, speech_s: float) -> HeardLanguage | None:
@@ -61,35 +134,21 @@ def _check(asked: TranscriptionOptions, spec: ModelSpec) -> None:
 
 
 def _options(asked: TranscriptionOptions) -> TranscribeOptions:
-    return TranscribeOptions(
-        language=asked.language,
-        task=asked.task,
-        word_timestamps=asked.word_timestamps,
-        prompt=asked.prompt,
-        hotwords=asked.hotwords,
-    )
+    return TranscribeOptions(language=asked.language, task=asked.task, prompt=asked.prompt, hotwords=asked.hotwords)
 
 
-def on_chunk_clock(clip: plan.Clip, start_s: float) -> Clip:
-    """A clip as the engine takes it: in seconds from the beginning of its chunk."""
-    speech = tuple(Span(region.start_s - start_s, region.end_s - start_s) for region in clip.regions)
-    return Clip(clip.start_s - start_s, clip.end_s - start_s, speech)
-
-
-def _on_media_clock(segment: Segment, start_s: float) -> TranscriptSegment:
-    def moved(seconds: float) -> float:
-        return round(start_s + seconds, 3)
-
+def _stored(segment: Segment, *, words: bool) -> TranscriptSegment:
     return TranscriptSegment(
-        start_s=moved(segment.start_s),
-        end_s=moved(segment.end_s),
-        text=segment.text.strip(),
+        start_s=segment.start_s,
+        end_s=segment.end_s,
+        text=segment.text,
         avg_logprob=segment.avg_logprob,
         compression_ratio=segment.compression_ratio,
         no_speech_prob=segment.no_speech_prob,
         temperature=segment.temperature,
         words=tuple(
-            TranscriptWord(moved(word.start_s), moved(word.end_s), word.text, round(word.probability, 4))
+            TranscriptWord(word.start_s, word.end_s, word.text.strip(), round(word.probability, 4))
             for word in segment.words
+            if words
         ),
     )

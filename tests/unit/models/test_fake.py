@@ -20,13 +20,13 @@ def test_each_clip_is_one_segment_that_names_its_times() -> None:
     assert segments[1].text == "Speech from 4.00 to 9.25 seconds."
 
 
-def test_words_are_given_when_asked_for_and_fill_the_clip() -> None:
-    asked = TranscribeOptions(language="de", word_timestamps=True)
+def test_words_fill_the_clip() -> None:
+    asked = TranscribeOptions(language="de")
     answer = FakeTranscriber().transcribe(AUDIO, CLIPS, asked)
     words = next(answer.segments).words
     assert answer.language == "de"
     assert (words[0].start_s, words[-1].end_s) == pytest.approx((0.5, 3.0))
-    assert " ".join(word.text for word in words) == "Speech from 0.50 to 3.00 seconds."
+    assert "".join(word.text for word in words) == " Speech from 0.50 to 3.00 seconds."
 
 
 def test_speed_is_audio_seconds_per_second() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from core.plan import Region, pack_clips
+from core.plan import Region, pack_clips, plan_chunks
 from models import vad, weights
-from models.engine import SAMPLE_RATE_HZ, Clip, Segment, TranscribeOptions
+from models.engine import SAMPLE_RATE_HZ, Clip, Doubt, Segment, Span, TranscribeOptions
 from models.errors import BatchSize, DeviceFailed, OutOfDeviceMemory
 from models.registry import ModelKind, find
+from models.repetition import loops
 from models.whisper import WhisperEngine
+from workers.stages.transcribe import clips_of
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 GOOD = "The tide comes in twice a day and goes out again."
@@ -30,18 +32,20 @@ LOOP = "thank you. " * 20
 class ScriptedModel:
     """Stands for both modes of faster-whisper: gives each clip the texts that it is told, and notes what is asked."""
 
-    def __init__(self, batched: dict[float, list[Any]], again: list[Any]) -> None:
+    def __init__(self, batched: Mapping[Any, list[Any]], again: list[Any]) -> None:
         self.model = SimpleNamespace(is_multilingual=False)
         self.batched = batched
         self.again = again
         self.decoded_again_s: list[float] = []
+        self.asked: list[dict[str, Any]] = []
 
     def transcribe(self, audio: NDArray[np.float32], **asked: Any) -> tuple[Iterator[Any], None]:
+        self.asked.append(asked)
         if "clip_timestamps" not in asked:
             self.decoded_again_s.append(audio.size / SAMPLE_RATE_HZ)
             return iter(self.again), None
-        starts = [span["start"] for span in asked["clip_timestamps"]]
-        found = [segment for start in starts for segment in self.batched[start]]
+        spans = [(span["start"], span["end"]) for span in asked["clip_timestamps"]]
+        found = [segment for span in spans for segment in self.batched.get(span) or self.batched[span[0]]]
         return iter(found), None
 
 
@@ -53,16 +57,20 @@ def spoken(start: float, end: float, text: str, avg_logprob: float = -0.2, offse
     )  # fmt: skip
 
 
-def scripted(batched: dict[float, list[Any]], again: Sequence[Any] = ()) -> tuple[WhisperEngine, ScriptedModel]:
+def scripted(batched: Mapping[Any, list[Any]], again: Sequence[Any] = ()) -> tuple[WhisperEngine, ScriptedModel]:
     model = ScriptedModel(batched, list(again))
     engine = WhisperEngine.__new__(WhisperEngine)
     vars(engine).update(_model=model, _pipeline=model, _batch=BatchSize(2))
     return engine, model
 
 
-def run(engine: WhisperEngine, clips: Sequence[Clip]) -> list[Segment]:
+def run(engine: WhisperEngine, clips: Sequence[Clip], options: TranscribeOptions | None = None) -> list[Segment]:
     audio = np.zeros(100 * SAMPLE_RATE_HZ, dtype=np.float32)
-    return list(engine.transcribe(audio, clips, TranscribeOptions()).segments)
+    return list(engine.transcribe(audio, clips, options or TranscribeOptions()).segments)
+
+
+def clip(*speech: tuple[float, float]) -> Clip:
+    return Clip(speech[0][0], speech[-1][1], tuple(Span(*span) for span in speech))
 
 
 def test_good_segments_are_kept_as_they_are_over_several_batches() -> None:
@@ -91,33 +99,70 @@ def test_a_clip_that_the_model_does_not_believe_itself_is_decoded_again() -> Non
 @pytest.mark.parametrize("again", [[spoken(0, 9, LOOP)], [spoken(i, i + 1, "Thank you.") for i in range(9)]])
 def test_a_loop_that_survives_every_temperature_is_said_once(again: list[Any]) -> None:
     engine, _ = scripted({0.0: [spoken(0, 9, LOOP)]}, again)
-    assert [s.text.lower() for s in run(engine, [Clip(0, 9)])] == ["thank you."]
+    (segment,) = run(engine, [Clip(0, 9)])
+    assert (segment.text.lower(), segment.doubt) == ("thank you.", Doubt.REPEATED)
 
 
-def test_the_end_of_a_clip_that_no_segment_covers_is_decoded_again_at_its_own_time() -> None:
-    engine, model = scripted({5.0: [spoken(5, 15, GOOD, offset=5)]}, [spoken(0.5, 9.5, "The lost end.")])
-    segments = run(engine, [Clip(5, 25)])
-    assert [(s.start_s, s.end_s, s.text) for s in segments] == [(5, 15, GOOD), (15.5, 24.5, "The lost end.")]
-    assert model.decoded_again_s == [10.0]
+def test_a_clip_of_which_some_speech_came_to_nothing_is_decoded_anew_in_halves() -> None:
+    batched = {
+        (0.0, 20.0): [spoken(0, 9, "First.")],
+        (0.0, 9.0): [spoken(0, 9, "First again.")],
+        (11.0, 20.0): [spoken(11, 20, "The lost end.", offset=11)],
+    }
+    engine, model = scripted(batched)
+    segments = run(engine, [clip((0, 4), (5, 9), (11, 20))])
+    assert [(s.start_s, s.end_s, s.text) for s in segments] == [(0, 9, "First again."), (11, 20, "The lost end.")]
+    assert model.decoded_again_s == []
 
 
-def test_speech_that_was_skipped_inside_a_clip_is_decoded_again_and_put_in_its_place() -> None:
-    engine, model = scripted({0.0: [spoken(0, 6, "First."), spoken(16, 20, "Third.")]}, [spoken(0, 10, "Second.")])
-    assert [s.text for s in run(engine, [Clip(0, 21)])] == ["First.", "Second.", "Third."]
-    assert model.decoded_again_s == [10.0]
+def test_a_half_that_does_not_hold_either_is_decoded_with_rising_temperatures() -> None:
+    batched = {(0.0, 20.0): [spoken(0, 20, LOOP)], 0.0: [spoken(0, 9, GOOD)], 11.0: [spoken(11, 20, LOOP, offset=11)]}
+    engine, model = scripted(batched, [spoken(0, 9, "At last.")])
+    assert [s.text for s in run(engine, [clip((0, 9), (11, 20))])] == [GOOD, "At last."]
+    assert model.decoded_again_s == [9.0]
+    assert model.asked[-1]["temperature"] == (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-def test_a_clip_without_any_segment_is_decoded_again_whole() -> None:
+def test_a_silent_part_of_a_clip_is_not_missed() -> None:
+    engine, model = scripted({0.0: [spoken(0, 4, "First."), spoken(16, 20, "Second.")]})
+    assert [s.text for s in run(engine, [clip((0, 4), (16, 20))])] == ["First.", "Second."]
+    assert len(model.asked) == 1
+
+
+def test_speech_of_which_nothing_comes_at_all_is_told() -> None:
     engine, model = scripted({5.0: []}, [])
-    assert run(engine, [Clip(5, 25)]) == []
+    (segment,) = run(engine, [Clip(5, 25)])
+    assert (segment.start_s, segment.end_s, segment.text, segment.doubt) == (5, 25, "", Doubt.UNHEARD)
     assert model.decoded_again_s == [20.0]
+
+
+def test_what_the_model_never_believes_is_marked_and_what_it_takes_for_silence_is_left_out() -> None:
+    again = [spoken(0, 4, "Perhaps this.", avg_logprob=-1.2), spoken(4, 9, "Thank you.", avg_logprob=-1.2)]
+    again[1].no_speech_prob = 0.9
+    engine, _ = scripted({0.0: [spoken(0, 9, GOOD, avg_logprob=-1.4)]}, again)
+    assert [(s.text, s.doubt) for s in run(engine, [Clip(0, 9)])] == [("Perhaps this.", Doubt.UNSURE)]
+
+
+def test_text_where_nobody_speaks_is_left_out() -> None:
+    batched = {0.0: [spoken(0, 4, GOOD), spoken(8, 10, "Thanks for watching!"), spoken(15, 19, GOOD)]}
+    engine, _ = scripted(batched)
+    assert [s.start_s for s in run(engine, [clip((0, 4), (15, 19))])] == [0, 15]
+
+
+@pytest.mark.parametrize("task", ["transcribe", "translate"])
+def test_every_decoding_knows_the_language_the_task_the_prompt_and_the_hotwords(task: str) -> None:
+    batched = {(0.0, 20.0): [spoken(0, 20, LOOP)], 0.0: [spoken(0, 9, GOOD)], 11.0: [spoken(11, 20, LOOP, offset=11)]}
+    engine, model = scripted(batched, [spoken(0, 9, GOOD)])
+    run(engine, [clip((0, 9), (11, 20))], TranscribeOptions("de", task, "Wattenmeer", "Priel"))
+    known = [(one["task"], one["initial_prompt"], one["hotwords"], one["word_timestamps"]) for one in model.asked]
+    assert known == [(task, "Wattenmeer", "Priel", True)] * 3
 
 
 def test_times_are_held_inside_the_clip_and_in_order() -> None:
     batched = {0.0: [spoken(-1, 4, "One."), spoken(3, 2, "Two."), spoken(2, 29.98, "Three."), spoken(9, 9, "")]}
     engine, _ = scripted(batched)
     segments = run(engine, [Clip(0, 10)])
-    assert [(s.start_s, s.end_s) for s in segments] == [(0, 4), (3, 3), (3, 10)]
+    assert [(s.start_s, s.end_s) for s in segments] == [(0, 4), (4, 4), (4, 10)]
 
 
 @pytest.mark.parametrize(
@@ -190,19 +235,65 @@ def test_the_real_model_reads_a_recording_back_almost_word_for_word(
     engine: WhisperEngine, recording: NDArray[np.float32]
 ) -> None:
     regions = [Region(found.start_s, found.end_s) for found in vad.find_speech(recording)]
-    clips = [Clip(packed.start_s, packed.end_s) for packed in pack_clips(regions)][:2]
-    answer = engine.transcribe(recording, clips, TranscribeOptions(word_timestamps=True))
+    chunk = next(plan_chunks(pack_clips(regions), 60))
+    samples = np.zeros(round(chunk.audio_s * SAMPLE_RATE_HZ), np.float32)
+    for placed in itertools.chain.from_iterable(chunk.layout()):
+        first, last = (round(s * SAMPLE_RATE_HZ) for s in (placed.region.start_s, placed.region.end_s))
+        samples[round(placed.at_s * SAMPLE_RATE_HZ) :][: last - first] = recording[first:last]
+    answer = engine.transcribe(samples, clips_of(chunk), TranscribeOptions())
     segments = list(answer.segments)
     heard = " ".join(segment.text for segment in segments)
     assert answer.language == "en"
     spoken_words = plain((EXAMPLES / "recording.txt").read_text()).split()[: len(plain(heard).split())]
     assert len(spoken_words) > 60
     assert jiwer.wer(" ".join(spoken_words), plain(heard)) < 0.15
-    assert all(left.start_s <= right.start_s for left, right in itertools.pairwise(segments))
-    assert all(segment.start_s <= segment.end_s for segment in segments)
+    assert len(segments) > 4
+    assert all(segment.text.endswith((".", "?", "!")) for segment in segments)
+    assert all(left.end_s <= right.start_s for left, right in itertools.pairwise(segments))
     words = [word for segment in segments for word in segment.words]
-    assert plain(" ".join(word.text for word in words)) == plain(heard)
-    assert all(0 <= word.start_s <= word.end_s <= recording.size / SAMPLE_RATE_HZ for word in words)
+    assert plain("".join(word.text for word in words)) == plain(heard)
+    assert all(left.end_s <= right.start_s for left, right in itertools.pairwise(words))
+    assert all(
+        segment.start_s <= word.start_s <= word.end_s <= segment.end_s for segment in segments for word in segment.words
+    )
+
+
+def noise(length_s: float, loudness: float) -> NDArray[np.float32]:
+    drawn = np.random.default_rng(5).standard_normal(round(length_s * SAMPLE_RATE_HZ))
+    return np.asarray(loudness * drawn, np.float32)
+
+
+def tones(length_s: float, *pitches_hz: float) -> NDArray[np.float32]:
+    times_s = np.arange(round(length_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    mixed = np.mean([0.3 * np.sin(2 * np.pi * pitch * times_s) for pitch in pitches_hz], axis=0)
+    return np.asarray(mixed, np.float32)
+
+
+PROVOKING: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+    "a tone": lambda speech: tones(12, 440),
+    "hum": lambda speech: tones(12, 50, 100, 150) + noise(12, 0.003),
+    "a chord that is taken for singing": lambda speech: tones(12, 220, 277, 330),
+    "noise": lambda speech: noise(12, 0.1),
+    "a word that is cut off": lambda speech: speech[: round(1.3 * SAMPLE_RATE_HZ)],
+    "a word, and a long pause": lambda speech: np.concatenate(
+        [speech[:40_000], np.zeros(24 * SAMPLE_RATE_HZ, np.float32)]
+    ),
+    "a word, and noise": lambda speech: np.concatenate([speech[:40_000], noise(20, 0.02)]),
+}
+
+
+@pytest.mark.parametrize("sound", PROVOKING)
+def test_what_makes_whisper_repeat_itself_makes_no_loop_of_the_transcript(
+    engine: WhisperEngine, recording: NDArray[np.float32], sound: str
+) -> None:
+    """All of it is given as speech, as if the detector had been wrong."""
+    audio = PROVOKING[sound](recording)
+    found = engine.transcribe(
+        audio, [Clip(0.0, audio.size / SAMPLE_RATE_HZ)], TranscribeOptions(language="en")
+    ).segments
+    text = " ".join(segment.text for segment in found)
+    assert not loops(text)
+    assert len(text) < 200
 
 
 def test_nothing_to_transcribe_is_no_segments_and_no_language(engine: WhisperEngine) -> None:

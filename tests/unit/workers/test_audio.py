@@ -276,16 +276,16 @@ def test_near_silence_is_not_blown_up_and_silence_stays_silence() -> None:
     assert level(np.zeros(0, np.float32)).size == 0
 
 
-def test_a_chunk_is_rendered_on_its_own_clock_with_its_regions_levelled_and_silence_between(tmp_path: Path) -> None:
+def test_a_chunk_is_rendered_on_its_own_clock_with_its_regions_levelled_and_short_pauses(tmp_path: Path) -> None:
     loud, quiet = tone(2.0, amplitude=0.8), tone(2.0, amplitude=0.004)
     hiss = np.full(RATE_HZ, 0.002, np.float32)
     audio = stored(tmp_path / "raw", np.concatenate([hiss, loud, hiss, quiet, hiss]))
-    chunk = AudioChunk((Clip((Region(1.0, 3.0),)), Clip((Region(4.0, 6.0),))))
+    chunk = AudioChunk((Clip((Region(1.0, 3.0),)), Clip((Region(4.0, 6.0),))), max_pause_s=0.5)
     rendered = render_chunk(audio, chunk).astype(np.float32) / FULL_SCALE
-    assert rendered.shape == (5 * RATE_HZ,)
+    assert rendered.shape == (4.5 * RATE_HZ,)
     assert rms(rendered[: 2 * RATE_HZ]) == pytest.approx(TARGET_RMS, rel=0.01)
-    assert not rendered[2 * RATE_HZ : 3 * RATE_HZ].any()
-    assert rms(rendered[3 * RATE_HZ :]) == pytest.approx(TARGET_RMS, rel=0.02)
+    assert not rendered[2 * RATE_HZ : 5 * RATE_HZ // 2].any()
+    assert rms(rendered[5 * RATE_HZ // 2 :]) == pytest.approx(TARGET_RMS, rel=0.02)
 
 
 def test_what_lies_a_little_beyond_the_end_is_silence(tmp_path: Path) -> None:

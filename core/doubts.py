@@ -1,0 +1,44 @@
+"""What a person should check in a transcript, as warnings of the job: where nothing or nothing certain was heard.
+
+The transcribe stage finds doubts chunk by chunk; neighbours of one kind become one warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from core.job import JobWarning
+
+NEAR_S = 10.0
+"""Doubts of one kind that lie so near to each other are one warning."""
+
+MOST_WARNINGS = 100
+"""A job keeps no more: whoever reads the first hundred knows what the recording is like."""
+
+_WARNINGS = {
+    "unheard": ("speech_unheard", "Somebody seems to speak here, and no words were understood."),
+    "unsure": ("text_doubtful", "What was understood here is doubtful."),
+    "repeated": ("text_repeated", "The model repeated itself here; something else may have been said."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """A span of the media, in seconds, and the kind of doubt, as `models.engine.Doubt` names them."""
+
+    start_s: float
+    end_s: float
+    kind: str
+
+
+def warnings(doubted: Iterable[Doubted]) -> list[JobWarning]:
+    """A warning for each stretch of doubts of one kind, with its time; the doubts come in order."""
+    stretches: list[Doubted] = []
+    for doubt in doubted:
+        last = stretches[-1] if stretches else None
+        if last and last.kind == doubt.kind and doubt.start_s - last.end_s <= NEAR_S:
+            stretches[-1] = replace(last, end_s=doubt.end_s)
+        else:
+            stretches.append(doubt)
+    return [JobWarning(*_WARNINGS[stretch.kind], stretch.start_s, stretch.end_s) for stretch in stretches]
