@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from core.packing import Border, CountTokens, Ruler, Unit, joined, pack
+from core.punctuation import ENDS_SENTENCE
 
 FULL_ENOUGH = 0.25
 """A paragraph or page that ends closes the passage when this share of the limit is used. Below it, a heading or a
@@ -35,7 +36,6 @@ place. It is also the window in which Whisper hears, so a single segment is rare
 
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？]+[”’」』）]*\s*")  # CJK leaves no space after its full stop
-_ENDS_SENTENCE = re.compile(r"[.!?…。！？][\"'”’»)\]」』）]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _flow(pages: Sequence[Page]) -> tuple[str, list[int], set[int]]:
             parts.append(paragraph + " ")
             length += len(paragraph) + 1
             ends.add(length)
-        if parts and not _ENDS_SENTENCE.search(parts[-1].rstrip()):
+        if parts and not ENDS_SENTENCE.search(parts[-1].rstrip()):
             ends.discard(length)
     return "".join(parts), starts, ends
 
@@ -183,7 +183,7 @@ def _spoken(segments: Sequence[TimedText], ruler: Ruler) -> list[Unit]:
 
 
 def _spoken_border(segment: TimedText, following: TimedText | None) -> Border:
-    if not _ENDS_SENTENCE.search(segment.text):
+    if not ENDS_SENTENCE.search(segment.text):
         return Border.NONE
     pauses = following is None or following.start_s - segment.end_s >= PAUSE_S
     return Border.PARAGRAPH if pauses else Border.SENTENCE

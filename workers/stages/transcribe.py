@@ -18,7 +18,7 @@ from core.store import passages
 from core.store.chunks import Claim
 from core.store.results import Transcribed
 from core.store.speeds import Measured
-from core.transcript import HeardLanguage, TranscriptSegment, TranscriptWord, spoken_language
+from core.transcript import HeardLanguage, TranscriptSegment, TranscriptWord, in_order, spoken_language
 from models.engine import Clip, Segment, Span, TranscribeOptions, Transcriber, Transcription, Word
 from models.registry import ModelKind, ModelSpec, find
 from workers.lease import Lease
@@ -56,7 +56,10 @@ def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
                 segments.append(_stored(segment, words=asked.word_timestamps))
         infer_s = time.monotonic() - began
     return Transcribed(
-        segments, _language(heard, chunk.audio_s), Measured(context.device, chunk.audio_s, infer_s), warnings(doubted)
+        in_order(segments, chunk.start_s, chunk.end_s),
+        _language(heard, chunk.audio_s),
+        Measured(context.device, chunk.audio_s, infer_s),
+        warnings(doubted),
     )
 
 
