@@ -19,6 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import Misconfigured
+from core.subtitles import MAX_LINE_CHARS, MAX_LINES, MIN_LINE_CHARS
 
 VISIBILITY_TIMEOUT_S = 900
 """A message that is not acknowledged for so long is delivered again; nothing renews it."""
@@ -75,6 +76,11 @@ class Settings(BaseSettings):
 
     # Search.
     query_timeout_s: float = Field(5.0, gt=0, description="how long a search waits for its query's vector")
+
+    # Transcripts as srt and vtt.
+    subtitle_line_chars: int = Field(42, ge=MIN_LINE_CHARS, le=MAX_LINE_CHARS, description="columns in a line")
+    subtitle_lines: int = Field(2, ge=1, le=MAX_LINES, description="lines shown at a time")
+    subtitle_chars_per_s: float = Field(17, ge=5, le=100, description="reading speed: columns in a second")
 
     # What one worker is; `scribelane worker` sets these for the process that it starts.
     worker_id: str = ""

@@ -20,6 +20,7 @@ from core.settings import Settings, settings
 from core.store.blobs import Blobs
 from core.store.session import Database
 from core.store.turns import Promises
+from core.subtitles import Layout
 from service import problems
 from service.body_limit import BodyLimit
 from service.deps import Service
@@ -75,6 +76,7 @@ def _open(own: Settings) -> Service:
         tiers=plans,
         rates=Rates(own.broker_url),
         upkeep_metrics=UpkeepMetrics(database),
+        subtitles=Layout(own.subtitle_line_chars, own.subtitle_lines, own.subtitle_chars_per_s),
         query_timeout_s=own.query_timeout_s,
         worker_silence_s=worker_silence_s,
     )

@@ -124,7 +124,7 @@ class Client:
         return job_of(self._json("POST", f"/v1/jobs/{job_id}/retry"))
 
     def transcript(self, job_id: str, form: str = "text") -> str:
-        """The transcript as `text` or `json`, or what is done of it so far."""
+        """The transcript as `text`, `json`, `srt`, `vtt` or `tsv`, or what is done of it so far."""
         return self._call("GET", f"/v1/jobs/{job_id}/transcript", params={"format": form}).text
 
     def search(self, query: str, *, limit: int = 10, kind: str | None = None) -> list[Hit]:

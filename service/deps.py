@@ -15,6 +15,7 @@ from core.store import accounts
 from core.store.accounts import Account
 from core.store.blobs import Blobs
 from core.store.session import Database
+from core.subtitles import Layout
 from core.tiers import Tiers
 from service import rates
 from service.metrics import UpkeepMetrics
@@ -35,6 +36,7 @@ class Service:
     tiers: Tiers
     rates: Rates
     upkeep_metrics: UpkeepMetrics
+    subtitles: Layout
     query_timeout_s: float
     worker_silence_s: float
 

@@ -141,12 +141,12 @@ class BatchOut(BaseModel):
 
 
 class WordOut(BaseModel):
-    """One word of a segment."""
+    """One word of a segment: inside it, and none begins before the one before it ends."""
 
     start: float
     end: float
     text: str
-    probability: float
+    probability: float = Field(description="How sure Whisper was of it, 0 to 1.")
 
 
 class SegmentOut(BaseModel):
@@ -155,11 +155,11 @@ class SegmentOut(BaseModel):
     start: float
     end: float
     text: str
-    avg_logprob: float | None
-    compression_ratio: float | None
-    no_speech_prob: float | None
-    temperature: float | None
-    words: list[WordOut] | None = None
+    avg_logprob: float | None = Field(description="Mean log probability of its tokens; below -1 it is doubtful.")
+    compression_ratio: float | None = Field(description="Of its text by zlib; above 2.4 it probably repeats itself.")
+    no_speech_prob: float | None = Field(description="The probability that nobody speaks there, 0 to 1.")
+    temperature: float | None = Field(description="At which it was decoded; 0 unless that failed.")
+    words: list[WordOut] | None = Field(None, description="With `word_timestamps` only.")
 
 
 class TranscriptOut(BaseModel):

@@ -34,6 +34,9 @@ class Format(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+    SRT = "srt"
+    VTT = "vtt"
+    TSV = "tsv"
 
 
 class Kind(StrEnum):
@@ -55,7 +58,7 @@ def transcribe(
     model: Annotated[str, typer.Option(help="Whisper model; empty: the service's default.")] = "",
     language: Annotated[str, typer.Option(help="Such as en; empty: detect it.")] = "",
     task: Annotated[str, typer.Option(help="transcribe, or translate into English.")] = "transcribe",
-    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Times for each word, in json.")] = False,
+    word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Times for each word.")] = False,
     prompt: Annotated[str, typer.Option(help="Text that precedes; steers spelling and style.")] = "",
     lane: Annotated[str, typer.Option(help="express, standard or batch; empty: the account's own.")] = "",
     url: Url = None,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import Response
 from sqlalchemy.engine import Connection
 
 from core import errors
@@ -18,16 +19,23 @@ from core.job import JobKind, JobStatus
 from core.store import estimates, interventions, jobs, passages
 from core.store.estimates import UNKNOWN
 from core.store.jobs import Job, JobFilter
-from core.transcript import plain_text, spoken_language
+from core.subtitles import MAX_LINE_CHARS, MAX_LINES, MIN_LINE_CHARS
+from core.transcript import spoken_language
 from service.deps import AccountDep, ServiceDep
 from service.formats import from_cursor, job_out, passage_out, to_cursor, transcript_out
 from service.problems import responses
 from service.schemas import JobList, JobOut, PassageList, TranscriptOut
+from service.transcript_files import FILE_FORMATS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _NOT_FOUND = responses(errors.NotFound, errors.InvalidRequest)
-_AS_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+_AS_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {form.media_type: {"schema": {"type": "string"}} for form in FILE_FORMATS.values()}}
+}
+_FORMAT = "`json` has all that Whisper reports; `srt` and `vtt` are subtitles, `tsv` has a segment a line."
+_LINE_CHARS = "Of a subtitle: columns in a line; a Chinese, Japanese or Korean character takes two."
+_LINES = "Of a subtitle: lines at a time."
 _RETRY_ERRORS = {**_NOT_FOUND, **responses(errors.Conflict, errors.QuotaExceeded)}
 
 
@@ -98,12 +106,14 @@ def delete_job(service: ServiceDep, account: AccountDep, job_id: UUID) -> None:
     service.bell.ring()
 
 
-@router.get("/{job_id}/transcript", response_model=TranscriptOut, responses={**_NOT_FOUND, **_AS_TEXT})
+@router.get("/{job_id}/transcript", response_model=TranscriptOut, responses={**_NOT_FOUND, **_AS_FILE})
 def get_transcript(
     service: ServiceDep,
     account: AccountDep,
     job_id: UUID,
-    format: Literal["json", "text"] = "json",
+    format: Annotated[Literal["json", "text", "srt", "vtt", "tsv"], Query(description=_FORMAT)] = "json",
+    max_line_chars: Annotated[int | None, Query(ge=MIN_LINE_CHARS, le=MAX_LINE_CHARS, description=_LINE_CHARS)] = None,
+    max_lines: Annotated[int | None, Query(ge=1, le=MAX_LINES, description=_LINES)] = None,
 ) -> Response | TranscriptOut:
     """The transcript; while the job is processing, what is done so far with `"partial": true`."""
     with service.database.transaction() as connection:
@@ -112,8 +122,11 @@ def get_transcript(
             raise NotFound("A document has passages, not a transcript.")
         segments = passages.segments_of(connection, job_id)
         language = spoken_language(passages.heard_languages(connection, job_id))
-    if format == "text":
-        return PlainTextResponse(plain_text(segments) + "\n" if segments else "")
+    if format in FILE_FORMATS:
+        form = FILE_FORMATS[format]
+        layout = service.subtitles
+        layout = replace(layout, line_chars=max_line_chars or layout.line_chars, lines=max_lines or layout.lines)
+        return Response(form.write(segments, layout), media_type=f"{form.media_type}; charset=utf-8")
     return transcript_out(job, language, segments)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from io import StringIO
 from pathlib import Path
 
 import jiwer
 import psycopg
 import pytest
+import webvtt
 
 from service.answers import JobStatus
 from service.client import Client
@@ -56,7 +58,28 @@ def test_segments_and_words_come_in_order_within_the_recording(service: Service,
     starts = [segment["start"] for segment in segments]
     assert starts == sorted(starts)
     assert all(0 <= s["start"] <= s["end"] <= transcript["duration_s"] + 0.1 for s in segments)
-    assert all(s["words"] and s["words"][0]["start"] >= s["start"] - 0.5 for s in segments)
+    ends = [segment["end"] for segment in segments]
+    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+    for segment in segments:
+        times = [time_s for word in segment["words"] for time_s in (word["start"], word["end"])]
+        assert times
+        assert [segment["start"], *times, segment["end"]] == sorted([segment["start"], *times, segment["end"]])
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt"])
+def test_subtitles_show_all_that_was_heard_in_lines_that_fit(client: Client, recording: JobStatus, form: str) -> None:
+    captions = webvtt.from_buffer(StringIO(client.transcript(recording.id, form)), format=form).captions
+
+    assert len(captions) > 10
+    lines = [line for caption in captions for line in caption.lines]
+    assert all(len(caption.lines) <= 2 for caption in captions)
+    assert all(len(line) <= 42 for line in lines)
+    assert _normal(" ".join(lines)) == _normal(client.transcript(recording.id))
+    starts_ms = [caption.start_time.in_milliseconds() for caption in captions]
+    ends_ms = [caption.end_time.in_milliseconds() for caption in captions]
+    assert all(start < end for start, end in zip(starts_ms, ends_ms, strict=True))
+    assert all(end <= start for end, start in zip(ends_ms, starts_ms[1:], strict=False))
+    assert starts_ms[-1] < 90_000
 
 
 def test_the_job_tells_its_length_its_usage_and_its_progress(recording: JobStatus) -> None:

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from core.job import JobKind
 from core.store.accounts import Account
 from core.store.session import Database
+from service.transcript_files import FILE_FORMATS
 from tests.integration import work
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +119,62 @@ def test_a_transcript_may_be_plain_text(api: TestClient, database: Database, acc
 
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert answer.text == "Words of part 0.\n\nWords of part 1.\n"
+
+
+@pytest.mark.parametrize(
+    ("form", "media_type", "first_line"),
+    [
+        ("srt", "application/x-subrip; charset=utf-8", "1"),
+        ("vtt", "text/vtt; charset=utf-8", "WEBVTT"),
+        ("tsv", "text/tab-separated-values; charset=utf-8", "start\tend\ttext"),
+    ],
+)
+def test_a_transcript_may_be_a_file(
+    api: TestClient, database: Database, account: Account, form: str, media_type: str, first_line: str
+) -> None:
+    job_id = work.submit(database, account)
+    work.finish(database, job_id, n_chunks=2)
+
+    answer = api.get(f"/v1/jobs/{job_id}/transcript", params={"format": form})
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, media_type)
+    assert answer.text.splitlines()[0] == first_line
+    assert answer.text.count("Words of part") == 2
+
+
+def test_subtitles_are_laid_out_as_asked_for(api: TestClient, database: Database, account: Account) -> None:
+    job_id = work.submit(database, account)
+    work.finish(database, job_id, n_chunks=1)
+
+    def cues(**query: int) -> list[str]:
+        answer = api.get(f"/v1/jobs/{job_id}/transcript", params={"format": "vtt", **query})
+        return [cue.partition("\n")[2] for cue in answer.text.removeprefix("WEBVTT\n\n").strip().split("\n\n")]
+
+    assert cues() == ["Words of part 0."]
+    assert cues(max_line_chars=10) == ["Words of\npart 0."]
+    assert cues(max_line_chars=10, max_lines=1) == ["Words of", "part 0."]
+
+
+@pytest.mark.parametrize(
+    "query", ["format=docx", "max_line_chars=9", "max_line_chars=201", "max_lines=0", "max_lines=11", "max_lines=two"]
+)
+def test_a_transcript_in_a_way_that_there_is_not_is_refused(
+    api: TestClient, database: Database, account: Account, query: str
+) -> None:
+    job_id = work.submit(database, account)
+
+    answer = api.get(f"/v1/jobs/{job_id}/transcript?{query}")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+def test_the_formats_that_are_documented_are_those_that_are_written(api: TestClient) -> None:
+    call = api.get("/openapi.json").json()["paths"]["/v1/jobs/{job_id}/transcript"]["get"]
+
+    [form] = [one for one in call["parameters"] if one["name"] == "format"]
+    assert set(form["schema"]["enum"]) == {"json", *FILE_FORMATS}
+    written = {form.media_type for form in FILE_FORMATS.values()}
+    assert set(call["responses"]["200"]["content"]) == {"application/json", *written}
 
 
 def test_a_document_has_no_transcript(api: TestClient, database: Database, account: Account) -> None:

@@ -1,0 +1,148 @@
+"""Segments as subtitles: cues that fit on the screen, stay long enough to be read, and never overlap.
+
+`core.stretches` has joined the segments; `service.transcript_files` writes the cues as SubRip and WebVTT.
+
+A stretch is cut where that reads best (after a sentence, else after a clause or a pause, else in equal parts) into cues
+that fit in the lines of the layout. Where Whisper timed the words, a cue has the times of its words; otherwise the time
+of each segment is shared out by characters. A cue too short for reading stays during the silence after it, never into
+the next cue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from core.line_breaks import Border, Unit, columns, lines_of, units_of
+from core.stretches import PAUSE_S, Stretch, stretches_of
+from core.transcript import TranscriptSegment
+
+MIN_LINE_CHARS, MAX_LINE_CHARS, MAX_LINES = 10, 200, 10
+"""What a layout may be asked for."""
+
+SHORTEST_S, LONGEST_S = 5 / 6, 7.0
+"""How long a cue stays, where the speech lets it. These two, 42 characters, 2 lines and 17 characters a second are what
+Netflix asks of subtitles for adults (Timed Text Style Guide), and close to what other broadcasters ask."""
+
+BREATH_S = 0.5
+"""A silence after which a new cue may begin as well as after a clause. After `PAUSE_S` one does, or it would be shown
+too early."""
+
+_COST_OF_BORDER = {Border.SENTENCE: 0.0, Border.CLAUSE: 0.5, Border.WORD: 2.0}
+"""Of ending a cue there, where a cue more costs 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What fits on the screen: `lines` of `line_chars` columns; and what is read in a second, in columns."""
+
+    line_chars: int = 42
+    lines: int = 2
+    chars_per_s: float = 17.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """What is shown from `start_ms` until `end_ms` (never equal) on the media clock; no line is empty."""
+
+    start_ms: int
+    end_ms: int
+    lines: tuple[str, ...]
+
+
+def cues_of(segments: Iterable[TranscriptSegment], layout: Layout) -> Iterator[Cue]:
+    """The cues of segments that are in order of time, made one after the other."""
+    spoken = (piece for stretch in stretches_of(segments) for piece in _pieces(stretch, layout))
+    free_ms = 0
+    piece = next(spoken, None)
+    while piece is not None:
+        following = next(spoken, None)
+        start_ms = max(_ms(piece.start_s), free_ms)
+        free_ms = _end_ms(piece, start_ms, layout, None if following is None else _ms(following.start_s))
+        yield Cue(start_ms, free_ms, piece.lines)
+        piece = following
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What a cue shows, and when it is spoken."""
+
+    start_s: float
+    end_s: float
+    lines: tuple[str, ...]
+
+
+def _end_ms(piece: _Piece, start_ms: int, layout: Layout, next_ms: int | None) -> int:
+    """Until it has been spoken and can have been read, but not into the next one."""
+    read_ms = _ms(max(SHORTEST_S, sum(map(columns, piece.lines)) / layout.chars_per_s))
+    end_ms = max(_ms(piece.end_s), start_ms + read_ms)
+    end_ms = min(end_ms, start_ms + max(_ms(LONGEST_S), read_ms))
+    # A cue of no length would not be shown, and WebVTT has none.
+    return max(end_ms if next_ms is None else min(end_ms, next_ms), start_ms + 1)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _pieces(stretch: Stretch, layout: Layout) -> Iterator[_Piece]:
+    units = units_of(stretch.text, layout.line_chars)
+    timed = [_TimedUnit(unit, stretch.begins_s(unit.start), stretch.ended_s(unit.end)) for unit in units]
+    for first, end in _best_cuts(timed, layout):
+        lines = lines_of(stretch.text, units[first:end], layout.line_chars)
+        yield _Piece(timed[first].start_s, timed[end - 1].end_s, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _TimedUnit:
+    unit: Unit
+    start_s: float
+    end_s: float
+
+
+def _best_cuts(timed: Sequence[_TimedUnit], layout: Layout) -> list[tuple[int, int]]:
+    """The cues as ranges of units, those that cost least together."""
+    costs = [0.0] + [inf] * len(timed)
+    begins = [0] * (len(timed) + 1)
+    for first in range(len(timed)):
+        for end in _ends(timed, first, layout):
+            cost = costs[first] + _cost(timed, first, end, layout)
+            if cost < costs[end]:
+                costs[end], begins[end] = cost, first
+    cuts = []
+    end = len(timed)
+    while end:
+        cuts.append((begins[end], end))
+        end = begins[end]
+    return cuts[::-1]
+
+
+def _ends(timed: Sequence[_TimedUnit], first: int, layout: Layout) -> Iterator[int]:
+    """Where a cue that begins with this unit may end: as long as it fits in its lines, and nobody pauses."""
+    lines, left = 1, timed[first].unit.left
+    for index in range(first, len(timed)):
+        unit = timed[index].unit
+        if unit.right - left > layout.line_chars:
+            lines, left = lines + 1, unit.left
+        pauses = index > first and timed[index].start_s - timed[index - 1].end_s >= PAUSE_S
+        if lines > layout.lines or pauses:
+            return
+        yield index + 1
+
+
+def _cost(timed: Sequence[_TimedUnit], first: int, end: int, layout: Layout) -> float:
+    """Of one cue: 1, and what speaks against it."""
+    wide = timed[end - 1].unit.right - timed[first].unit.left
+    spoken_s = timed[end - 1].end_s - timed[first].start_s
+    shown_s = spoken_s if end == len(timed) else timed[end].start_s - timed[first].start_s
+    empty = 1 - wide / (layout.lines * layout.line_chars)
+    cost = 1 + empty**2  # squared, so that parts of about the same length cost least
+    cost += max(0.0, SHORTEST_S - shown_s) / SHORTEST_S
+    cost += max(0.0, wide / layout.chars_per_s - shown_s) / SHORTEST_S
+    cost += max(0.0, spoken_s - LONGEST_S)
+    if end < len(timed):
+        border = timed[end - 1].unit.border
+        breathes = timed[end].start_s - timed[end - 1].end_s >= BREATH_S
+        cost += _COST_OF_BORDER[max(border, Border.CLAUSE) if breathes else border]
+    return cost
