@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf
 
 from core.line_breaks import Border, Unit, columns, lines_of, units_of
@@ -103,13 +104,16 @@ class _TimedUnit:
 
 def _best_cuts(timed: Sequence[_TimedUnit], layout: Layout) -> list[tuple[int, int]]:
     """The cues as ranges of units, those that cost least together."""
+    end_costs = [_cost_of_end(one, following) for one, following in pairwise(timed)] + [0.0]
+    shown_until_s = [one.start_s for one in timed[1:]] + [timed[-1].end_s]
     costs = [0.0] + [inf] * len(timed)
     begins = [0] * (len(timed) + 1)
-    for first in range(len(timed)):
+    for first, one in enumerate(timed):
         for end in _ends(timed, first, layout):
-            cost = costs[first] + _cost(timed, first, end, layout)
-            if cost < costs[end]:
-                costs[end], begins[end] = cost, first
+            wide = timed[end - 1].unit.right - one.unit.left
+            own = _cost(wide, shown_until_s[end - 1] - one.start_s, layout) + end_costs[end - 1]
+            if costs[first] + own < costs[end]:
+                costs[end], begins[end] = costs[first] + own, first
     cuts = []
     end = len(timed)
     while end:
@@ -119,30 +123,27 @@ def _best_cuts(timed: Sequence[_TimedUnit], layout: Layout) -> list[tuple[int, i
 
 
 def _ends(timed: Sequence[_TimedUnit], first: int, layout: Layout) -> Iterator[int]:
-    """Where a cue that begins with this unit may end: as long as it fits in its lines, and nobody pauses."""
+    """Where a cue that begins with this unit may end: while it fits in its lines and its time, and nobody pauses."""
+    yield first + 1
     lines, left = 1, timed[first].unit.left
-    for index in range(first, len(timed)):
-        unit = timed[index].unit
-        if unit.right - left > layout.line_chars:
-            lines, left = lines + 1, unit.left
-        pauses = index > first and timed[index].start_s - timed[index - 1].end_s >= PAUSE_S
-        if lines > layout.lines or pauses:
+    for index in range(first + 1, len(timed)):
+        one = timed[index]
+        if one.unit.right - left > layout.line_chars:
+            lines, left = lines + 1, one.unit.left
+        long = one.end_s - timed[first].start_s > LONGEST_S
+        if lines > layout.lines or long or one.start_s - timed[index - 1].end_s >= PAUSE_S:
             return
         yield index + 1
 
 
-def _cost(timed: Sequence[_TimedUnit], first: int, end: int, layout: Layout) -> float:
-    """Of one cue: 1, and what speaks against it."""
-    wide = timed[end - 1].unit.right - timed[first].unit.left
-    spoken_s = timed[end - 1].end_s - timed[first].start_s
-    shown_s = spoken_s if end == len(timed) else timed[end].start_s - timed[first].start_s
+def _cost(wide: int, shown_s: float, layout: Layout) -> float:
+    """Of a cue, by itself: 1, more if it is nearly empty, and more if it is gone before it has been read."""
     empty = 1 - wide / (layout.lines * layout.line_chars)
-    cost = 1 + empty**2  # squared, so that parts of about the same length cost least
-    cost += max(0.0, SHORTEST_S - shown_s) / SHORTEST_S
-    cost += max(0.0, wide / layout.chars_per_s - shown_s) / SHORTEST_S
-    cost += max(0.0, spoken_s - LONGEST_S)
-    if end < len(timed):
-        border = timed[end - 1].unit.border
-        breathes = timed[end].start_s - timed[end - 1].end_s >= BREATH_S
-        cost += _COST_OF_BORDER[max(border, Border.CLAUSE) if breathes else border]
-    return cost
+    missing_s = max(SHORTEST_S, wide / layout.chars_per_s) - shown_s
+    # Squared, so that cues of about the same length cost least together.
+    return 1 + empty * empty + (missing_s / SHORTEST_S if missing_s > 0 else 0)
+
+
+def _cost_of_end(last: _TimedUnit, following: _TimedUnit) -> float:
+    breathes = following.start_s - last.end_s >= BREATH_S
+    return _COST_OF_BORDER[max(last.unit.border, Border.CLAUSE) if breathes else last.unit.border]

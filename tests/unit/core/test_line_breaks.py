@@ -35,11 +35,18 @@ def test_there_are_as_few_lines_as_possible(text: str, line_chars: int) -> None:
         ("It fits.", ("It fits.",)),
         ("One line that is longer than what fits", ("One line that is", "longer than what fits")),
         ("The tide comes in, but the sea is patient", ("The tide comes in,", "but the sea is patient")),
+        ("Tide rises, and then it falls", ("Tide rises,", "and then it falls")),
         ("Dit-elle « attends-moi donc ! » alors", ("Dit-elle « attends-moi", "donc ! » alors")),
     ],
 )
 def test_lines_are_even_and_break_after_punctuation(text: str, broken: tuple[str, ...]) -> None:
     assert lines(text, 24) == broken
+
+
+def test_a_full_stop_before_a_small_letter_ends_no_sentence() -> None:
+    borders = [unit.border.name for unit in units_of("Look, e.g. here. It ends.", 42)]
+
+    assert borders == ["CLAUSE", "WORD", "SENTENCE", "WORD", "SENTENCE"]
 
 
 def test_wide_characters_count_double() -> None:
@@ -53,6 +60,10 @@ def test_no_line_begins_with_a_closing_mark_or_ends_with_an_opening_one() -> Non
     broken = lines(text, 10)
 
     assert all(line[0] not in "」、。）ッ！" and line[-1] not in "「（" for line in broken)
+
+
+def test_no_line_begins_with_what_is_drawn_over_the_character_before() -> None:
+    assert [line[0] for line in lines("葛\U000e0100A" * 5, 10)] == ["葛", "葛"]
 
 
 def test_a_word_longer_than_a_line_is_broken_between_what_a_reader_takes_for_characters() -> None:

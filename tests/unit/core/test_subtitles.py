@@ -108,6 +108,19 @@ def test_a_word_that_takes_a_minute_is_not_shown_for_a_minute() -> None:
     assert cues(said((0, 60, "Om."))) == [Cue(0, 7000, ("Om.",))]
 
 
+def test_a_cue_ends_where_the_speaker_takes_a_breath() -> None:
+    before, after = word_by_word(0, "one two"), word_by_word(1.4, "three four five six")
+    spoken = TranscriptSegment(0, 3, "one two three four five six", words=before.words + after.words)
+
+    assert texts(cues([spoken], Layout(line_chars=20, lines=1))) == ["one two", "three four five six"]
+
+
+def test_slow_speech_is_not_gathered_for_longer_than_a_cue_stays() -> None:
+    found = cues([word_by_word(0, "and so on and so forth", each_s=3)])
+
+    assert texts(found) == ["and so", "on and", "so forth"]
+
+
 def test_a_pause_parts_two_cues() -> None:
     before, after = word_by_word(0, "and then the water"), word_by_word(5, "goes up")
     spoken = TranscriptSegment(0, 6, "and then the water goes up", words=before.words + after.words)
