@@ -76,7 +76,11 @@ def _open(own: Settings) -> Service:
         tiers=plans,
         rates=Rates(own.broker_url),
         upkeep_metrics=UpkeepMetrics(database),
-        subtitles=Layout(own.subtitle_line_chars, own.subtitle_lines, own.subtitle_chars_per_s),
+        subtitles=Layout(
+            line_chars=own.subtitle_line_chars,
+            lines=own.subtitle_lines,
+            chars_per_s=own.subtitle_chars_per_s,
+        ),
         query_timeout_s=own.query_timeout_s,
         worker_silence_s=worker_silence_s,
     )

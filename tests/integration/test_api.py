@@ -12,8 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from core.job import JobKind
+from core.settings import Settings
 from core.store.accounts import Account
 from core.store.session import Database
+from service.app import create_app
 from service.transcript_files import FILE_FORMATS
 from tests.integration import work
 
@@ -142,17 +144,38 @@ def test_a_transcript_may_be_a_file(
     assert answer.text.count("Words of part") == 2
 
 
+def cues(api: TestClient, job_id: UUID, **query: int) -> list[str]:
+    answer = api.get(f"/v1/jobs/{job_id}/transcript", params={"format": "vtt", **query})
+    return answer.text.removeprefix("WEBVTT\n\n").strip().split("\n\n")
+
+
 def test_subtitles_are_laid_out_as_asked_for(api: TestClient, database: Database, account: Account) -> None:
     job_id = work.submit(database, account)
     work.finish(database, job_id, n_chunks=1)
 
-    def cues(**query: int) -> list[str]:
-        answer = api.get(f"/v1/jobs/{job_id}/transcript", params={"format": "vtt", **query})
-        return [cue.partition("\n")[2] for cue in answer.text.removeprefix("WEBVTT\n\n").strip().split("\n\n")]
+    def texts(**query: int) -> list[str]:
+        return [cue.partition("\n")[2] for cue in cues(api, job_id, **query)]
 
-    assert cues() == ["Words of part 0."]
-    assert cues(max_line_chars=10) == ["Words of\npart 0."]
-    assert cues(max_line_chars=10, max_lines=1) == ["Words of", "part 0."]
+    assert texts() == ["Words of part 0."]
+    assert texts(max_line_chars=10) == ["Words of\npart 0."]
+    assert texts(max_line_chars=10, max_lines=1) == ["Words of", "part 0."]
+
+
+def test_subtitles_are_laid_out_as_the_operator_set_if_nobody_asks(
+    settings: Settings, key: str, database: Database, account: Account
+) -> None:
+    job_id = work.submit(database, account)
+    work.finish(database, job_id, n_chunks=1)
+    layout = {"subtitle_line_chars": 12, "subtitle_lines": 1, "subtitle_chars_per_s": 5.0}
+
+    app = create_app(settings.model_copy(update=layout))
+    with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as api:
+        assert cues(api, job_id) == [
+            "00:00:00.000 --> 00:00:02.812\nWords of",
+            "00:00:02.812 --> 00:00:05.000\npart 0.",
+        ]
+        assert app.state.service.subtitles.chars_per_s == 5
+        assert len(cues(api, job_id, max_lines=2)) == 1
 
 
 @pytest.mark.parametrize(

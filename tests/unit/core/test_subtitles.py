@@ -95,13 +95,20 @@ def test_a_cue_has_the_times_of_its_words_where_they_were_heard() -> None:
 def test_without_timed_words_a_cue_has_its_share_of_the_characters() -> None:
     found = cues(said((0, 12, f"{'a' * 59}. {'b' * 58}.")), Layout(line_chars=60, lines=1))
 
-    assert [(cue.start_ms, cue.end_ms) for cue in found] == [(0, 6000), (6100, 12_000)]
+    assert [(cue.start_ms, cue.end_ms) for cue in found] == [(0, 6100), (6100, 12_000)]
 
 
 def test_a_cue_stays_in_the_silence_after_it_but_not_in_the_next_one() -> None:
     hurried = said((0, 0.2, "Stop there."), (0.5, 0.7, "Now!"), (9, 9.1, "The sea is patient, but not for long."))
 
     assert [(cue.start_ms, cue.end_ms) for cue in cues(hurried)] == [(0, 500), (500, 1333), (9000, 11_176)]
+
+
+@pytest.mark.parametrize(("next_s", "end_ms"), [(2.4, 2400), (2.6, 2000), (0.9, 900)])
+def test_the_screen_does_not_flicker_between_two_cues(next_s: float, end_ms: int) -> None:
+    first, _ = cues(said((0, 2, "The tide."), (next_s, 5, "The sea.")))
+
+    assert first.end_ms == end_ms
 
 
 def test_a_word_that_takes_a_minute_is_not_shown_for_a_minute() -> None:
