@@ -119,7 +119,8 @@ def _of_words(segment: Segment, words: Sequence[Word]) -> Segment:
 
 def _so_far(context: Context, claim: Claim) -> str | None:
     with context.database.transaction() as connection:
-        return spoken_language(passages.heard_languages(connection, claim.job_id))
+        spoken = spoken_language(passages.heard_languages(connection, claim.job_id))
+    return spoken.language if spoken else None
 
 
 def _language(heard: Transcription, speech_s: float) -> HeardLanguage | None:
