@@ -25,6 +25,11 @@ VISIBILITY_TIMEOUT_S = 900
 """A message that is not acknowledged for so long is delivered again; nothing renews it."""
 
 
+ComputeType = Literal[
+    "", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
+]  # fmt: skip
+"""Those of CTranslate2; which of them a device has is looked at by the worker that uses it."""
+
 _LONGEST_S = 10 * 365 * 86400.0
 
 
@@ -51,6 +56,8 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(Path.home() / ".cache" / "scribelane", description="where joined weights are kept")
     hub_download: bool = Field(True, description="fetch missing weights from the Hugging Face hub")
     model_ttl_s: float = Field(900, gt=0, description="an idle model is unloaded after this")
+    model_budget_bytes: int = Field(0, ge=0, description="of models kept loaded; 0: half of a GPU, no limit on a CPU")
+    compute_type: ComputeType = Field("", description="numbers that Whisper computes in; empty: the device's best")
     fake_speed: float = Field(100.0, ge=0, description="× real time of `model=fake`; 0 is instant")
 
     # How work is cut, leased and recovered.

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import BatchSize, OutOfDeviceMemory, device_errors
+from models.batching import BatchSize
+from models.errors import OutOfDeviceMemory, device_errors
 from models.registry import ModelSpec
 
 BATCH = 32

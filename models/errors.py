@@ -1,11 +1,12 @@
 """What can go wrong with a model, as one tree.
 
     ModelError
-    ├── UnknownModel        no such name in the registry
-    ├── WeightsMissing      the files are in none of the places that were looked at
-    ├── WeightsMismatch     a file is there, but its SHA-256 is not the pinned one
-    ├── OutOfDeviceMemory   the device has no room for this model or this batch
-    └── DeviceFailed        the device answers nothing any more in this process; a new process may use it
+    ├── UnknownModel            no such name in the registry
+    ├── WeightsMissing          the files are in none of the places that were looked at
+    ├── WeightsMismatch         a file is there, but its SHA-256 is not the pinned one
+    ├── ComputeTypeUnsupported  the device does not compute in the numbers that were asked for
+    ├── OutOfDeviceMemory       the device has no room for this model or this batch
+    └── DeviceFailed            the device answers nothing any more in this process; a new process may use it
 
 Raised by `registry`, `weights` and the engines. The caller decides what they mean to its own users.
 """
@@ -30,6 +31,10 @@ class WeightsMissing(ModelError):
 
 class WeightsMismatch(ModelError):
     """A file of the weights is not the pinned one. Never a warning: other bytes are another model."""
+
+
+class ComputeTypeUnsupported(ModelError):
+    """The device does not compute in the numbers that were asked for; the message lists those that it does."""
 
 
 class OutOfDeviceMemory(ModelError):
@@ -93,16 +98,3 @@ def device_errors() -> Iterator[None]:
         if any(library in words for library in ("cuda", "cublas", "cudnn")) and any(sign in words for sign in _STICKY):
             raise DeviceFailed(str(error)) from error
         raise
-
-
-class BatchSize:
-    """How many are inferred at once: halved, for good, whenever the device has no room for so many."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-    def halve(self, error: OutOfDeviceMemory) -> None:
-        """Try with fewer from now on. Raises `error` where one is too many already."""
-        if self.n == 1:
-            raise error
-        self.n //= 2

@@ -2,10 +2,17 @@
 
 A worker borrows an engine for the length of one chunk. Look-up and reference count change together under one lock:
 between the two, an idle timer could otherwise unload the engine that was just looked up, and load it twice.
+
+Models stay loaded beside each other within a budget. Before a load that would exceed it, idle ones go, the least
+recently used first; so do all of them where the device has no room after all, and the load is tried once more. The
+budget bounds what is kept, not what is needed: a model that a chunk asks for is loaded even if it is larger than the
+budget, or if the others are in use, because who waited for them might hold what they wait for. Whatever is over the
+budget goes as soon as it is idle, all but the model that was used last.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +20,24 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, overload
 
+from models import cold_start
 from models.engine import Embedder, Engine, Transcriber
+from models.errors import OutOfDeviceMemory
 from models.registry import ModelKind
+
+Key = tuple[str, ModelKind]
+
+
+def _unknown(name: str, kind: ModelKind) -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much memory the loaded models may take, and how much each takes, known before it is loaded."""
+
+    total_bytes: float = math.inf
+    size_bytes: Callable[[str, ModelKind], int] = _unknown
 
 
 @dataclass(slots=True)
@@ -23,6 +46,7 @@ class _Entry:
 
     loading: threading.Lock = field(default_factory=threading.Lock)
     engine: Engine | None = None
+    size_bytes: int = 0
     users: int = 0
     released_at: float = 0.0
 
@@ -31,14 +55,19 @@ class Pool:
     """Loads each model at most once and counts who uses it."""
 
     def __init__(
-        self, load: Callable[[str, ModelKind], Engine], idle_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        load: Callable[[str, ModelKind], Engine],
+        idle_s: float,
+        budget: Budget | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`load` makes an engine; an engine unused for `idle_s` seconds is what `unload_idle` lets go."""
         self._load = load
         self._idle_s = idle_s
+        self._budget = budget or Budget()
         self._clock = clock
         self._lock = threading.Lock()
-        self._entries: dict[tuple[str, ModelKind], _Entry] = {}
+        self._entries: dict[Key, _Entry] = {}  # in the order in which they were last given back
         self._closed = False
 
     @overload
@@ -48,7 +77,10 @@ class Pool:
     @overload
     def use(self, name: str, kind: ModelKind) -> AbstractContextManager[Engine]: ...
     def use(self, name: str, kind: ModelKind) -> AbstractContextManager[Engine]:
-        """Borrow an engine for a `with` block, loading it first where needed. Whatever `load` raises comes through."""
+        """Borrow an engine for a `with` block, loading it first where needed. Whatever `load` raises comes through.
+
+        What a load keeps the caller waiting is told to `cold_start`.
+        """
         return self._borrow((name, kind))
 
     def unload_idle(self) -> list[str]:
@@ -69,14 +101,14 @@ class Pool:
             self._unload(lambda entry: True)
 
     @contextmanager
-    def _borrow(self, key: tuple[str, ModelKind]) -> Iterator[Engine]:
+    def _borrow(self, key: Key) -> Iterator[Engine]:
         entry = self._take(key)
         try:
             yield self._ready(key, entry)
         finally:
             self._give_back(key, entry)
 
-    def _take(self, key: tuple[str, ModelKind]) -> _Entry:
+    def _take(self, key: Key) -> _Entry:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the pool is closed")
@@ -84,26 +116,55 @@ class Pool:
             entry.users += 1
             return entry
 
-    def _ready(self, key: tuple[str, ModelKind], entry: _Entry) -> Engine:
+    def _ready(self, key: Key, entry: _Entry) -> Engine:
         """The entry's engine. The first thread loads it; others of the same model wait, other models do not."""
-        with entry.loading:
+        if entry.engine is not None:  # nothing takes it away from a user
+            return entry.engine
+        with cold_start.waiting(), entry.loading:
             if entry.engine is None:
-                entry.engine = self._load(*key)
+                entry.engine = self._loaded(key, entry)
             return entry.engine
 
-    def _give_back(self, key: tuple[str, ModelKind], entry: _Entry) -> None:
+    def _loaded(self, key: Key, entry: _Entry) -> Engine:
+        size_bytes = self._budget.size_bytes(*key)
+        with self._lock:
+            entry.size_bytes = size_bytes  # counts from now on: two models may be loaded at once
+            self._make_room()
+        try:
+            return self._load(*key)
+        except OutOfDeviceMemory:
+            with self._lock:
+                if not self._unload(lambda entry: True):
+                    raise
+        return self._load(*key)
+
+    def _give_back(self, key: Key, entry: _Entry) -> None:
         with self._lock:
             entry.users -= 1
             entry.released_at = self._clock()
             if entry.users == 0 and entry.engine is None:
                 del self._entries[key]
-            elif self._closed:
+                return
+            self._entries[key] = self._entries.pop(key)
+            if self._closed:
                 self._unload(lambda _: True)
+            self._make_room(kept=entry)
+
+    def _make_room(self, kept: _Entry | None = None) -> None:
+        """Close idle engines, the least recently used first, until the rest fits; all but `kept`."""
+        for key, entry in list(self._entries.items()):
+            if sum(each.size_bytes for each in self._entries.values()) <= self._budget.total_bytes:
+                return
+            if entry.users == 0 and entry is not kept:
+                self._close(key)
 
     def _unload(self, chosen: Callable[[_Entry], bool]) -> list[str]:
         """Close what is chosen and unused. The lock is held throughout, so nobody loads a second copy meanwhile."""
         keys = [key for key, entry in self._entries.items() if entry.users == 0 and chosen(entry)]
         for key in keys:
-            if engine := self._entries.pop(key).engine:
-                engine.close()
+            self._close(key)
         return [name for name, _ in keys]
+
+    def _close(self, key: Key) -> None:
+        if engine := self._entries.pop(key).engine:
+            engine.close()

@@ -45,6 +45,11 @@ def locate(spec: ModelSpec, *, models_dir: Path | None, cache_dir: Path, downloa
     return folder
 
 
+def size_bytes(spec: ModelSpec, folder: Path) -> int:
+    """Of the files of `spec` together: about what the model takes, computed with in the numbers that it is kept in."""
+    return sum((folder / name).stat().st_size for name in spec.files)
+
+
 def _advice(spec: ModelSpec, models_dir: Path | None) -> str:
     ways = [f"put its files into {models_dir / spec.name}" if models_dir else "name a folder that holds it"]
     if spec.wheel:

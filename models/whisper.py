@@ -15,6 +15,7 @@ Segments come out batch by batch, so memory is bounded and a caller can report p
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +24,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models import devices
+from models.batching import BatchSize, fitting
 from models.engine import SAMPLE_RATE_HZ, Clip, Segment, TranscribeOptions, Transcription, Word
-from models.errors import BatchSize, OutOfDeviceMemory, device_errors
+from models.errors import OutOfDeviceMemory, device_errors
 from models.judging import cut_in_two, doubted, failed, in_order, nothing_of, over_speech, unheard
 from models.sentences import sentences
 
 MAX_CLIP_S = 30.0
 """Whisper's window."""
 
-BATCH_CPU = 4
-BATCH_CUDA = 16
+BATCH = 4
+"""Clips decoded at once on a CPU, and at first on a GPU, where more are tried while they pay."""
+
+MOST_CUDA = 64
+CLIP_BYTES = 256 * 1024**2
+"""What a clip in a batch takes of a GPU. For large-v2 faster-whisper's README has 4,525 MB without batches and 6,090 MB
+with batches of 8, in float16 (2,926 and 4,500 MB in int8): 225 MB a clip. Smaller models take less."""
 
 RETRY_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -63,25 +71,29 @@ class _Job:
 class WhisperEngine:
     """A `Transcriber` that holds one Whisper model in CTranslate2's format."""
 
-    def __init__(self, folder: Path, *, device: str, compute_type: str | None = None, threads: int) -> None:
+    def __init__(
+        self, folder: Path, *, device: str, threads: int, compute_type: str = "", batch: BatchSize | None = None
+    ) -> None:
         """Load from `folder` alone, never from the network. `device` is `cpu` or `cuda:N`; `threads` are the CPU's.
 
-        Raises `OutOfDeviceMemory`, `DeviceFailed`.
+        Without a `compute_type` it is the device's best, without a `batch` it is found while working. Raises
+        `ComputeTypeUnsupported`, `OutOfDeviceMemory`, `DeviceFailed`.
         """
         from faster_whisper import BatchedInferencePipeline, WhisperModel
 
         kind, _, index = device.partition(":")
-        self._batch = BatchSize(BATCH_CPU if kind == "cpu" else BATCH_CUDA)
+        chosen = devices.compute_type(device, compute_type)
         with device_errors():
             self._model: Any = WhisperModel(
                 str(folder),
                 device=kind,
                 device_index=int(index or 0),
-                compute_type=compute_type or ("int8" if kind == "cpu" else "float16"),
+                compute_type=chosen,
                 cpu_threads=threads,
                 local_files_only=True,
             )
         self._pipeline: Any = BatchedInferencePipeline(self._model)
+        self._batch = batch or _batch(device)  # asked now, when the model has taken its part of the memory
 
     def transcribe(
         self, audio: NDArray[np.float32], clips: Sequence[Clip], options: TranscribeOptions
@@ -115,12 +127,14 @@ class WhisperEngine:
     def _segments(self, job: _Job, clips: Sequence[Clip]) -> Iterator[Segment]:
         while clips:
             batch = clips[: self._batch.n]
+            began = time.monotonic()
             try:
                 with device_errors():
                     decoded = self._decode(job, batch)
             except OutOfDeviceMemory as error:
                 self._batch.halve(error)
                 continue
+            self._batch.ran(len(batch), time.monotonic() - began)
             clips = clips[len(batch) :]
             for clip, segments in zip(batch, decoded, strict=True):
                 with device_errors():
@@ -147,9 +161,8 @@ class WhisperEngine:
         if not gaps and not failed(segments):
             return segments
         halves = cut_in_two(clip)
-        if halves:
-            decoded = zip(halves, self._decode(job, halves), strict=True)
-            return [segment for half, found in decoded for segment in self._judge(job, half, found)]
+        if halves:  # one at a time: a batch of two may be more than there is memory for
+            return [segment for half in halves for segment in self._judge(job, half, *self._decode(job, [half]))]
         return self._again(job, clip) or [nothing_of(clip)]
 
     def _again(self, job: _Job, clip: Clip) -> list[Segment]:
@@ -158,6 +171,17 @@ class WhisperEngine:
             _cut(job.audio, clip), temperature=RETRY_TEMPERATURES, beam_size=5, vad_filter=False, **job.arguments()
         )
         return doubted([_segment(segment, clip.start_s) for segment in found])
+
+
+def _batch(device: str) -> BatchSize:
+    memory = devices.memory(device)
+    return BatchSize(BATCH) if memory is None else BatchSize(*_limits(memory.free_bytes))
+
+
+def _limits(free_bytes: int) -> tuple[int, int]:
+    """How many clips to begin with and how many to try at most, where so much is free."""
+    most = fitting(free_bytes, CLIP_BYTES, MOST_CUDA)
+    return min(BATCH, most), most
 
 
 def _check(clips: Sequence[Clip]) -> None:

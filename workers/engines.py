@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from models import registry, weights
+from models import devices, registry, weights
 from models.engine import Engine
 from models.fake import FakeEmbedder, FakeTranscriber
 from models.registry import ModelKind, ModelSpec
@@ -54,28 +55,51 @@ class Loader:
     device: str
     threads: int
     fake_speed: float
+    compute_type: str = ""
+    """Of Whisper; empty: the device's best."""
 
     def __call__(self, name: str, kind: ModelKind) -> Engine:
         spec = registry.find(name, kind)
         if spec.fake:
             return FakeTranscriber(self.fake_speed) if kind is ModelKind.WHISPER else FakeEmbedder()
         folder = self.weights.locate(spec)
-        # The worker sees its own GPU only (`service.processes` pins it), so whichever it is, here it is the first.
-        device = "cuda:0" if self.device.startswith("cuda") else "cpu"
-        load = _whisper if kind is ModelKind.WHISPER else _embedder
-        return load(folder, spec, device, self.threads)
+        return self._whisper(folder) if kind is ModelKind.WHISPER else self._embedder(folder, spec)
+
+    def size_bytes(self, name: str, kind: ModelKind) -> int:
+        """What a model will take on the device, by its files. The weights are fetched first where they are not here."""
+        spec = registry.find(name, kind)
+        if spec.fake:
+            return 0
+        stored = weights.size_bytes(spec, self.weights.locate(spec))
+        if kind is ModelKind.WHISPER and devices.compute_type(self._own_device, self.compute_type) == "float32":
+            return stored * 2  # it is kept in float16
+        return stored
+
+    @property
+    def _own_device(self) -> str:
+        """The worker sees its own GPU only (`service.processes` pins it), so whichever it is, here it is the first."""
+        return "cuda:0" if self.device.startswith("cuda") else "cpu"
+
+    def _whisper(self, folder: Path) -> Engine:
+        from models.whisper import WhisperEngine
+
+        return WhisperEngine(folder, device=self._own_device, threads=self.threads, compute_type=self.compute_type)
+
+    def _embedder(self, folder: Path, spec: ModelSpec) -> Engine:
+        from models.embedder import EmbeddingEngine
+
+        return EmbeddingEngine(folder, spec, device=self._own_device, threads=self.threads)
 
 
-def _whisper(folder: Path, _: ModelSpec, device: str, threads: int) -> Engine:
-    from models.whisper import WhisperEngine
+def budget_bytes(device: str, asked_bytes: int) -> float:
+    """What the loaded models may take: what was asked for; if 0, half of a GPU, and all that there is on a CPU.
 
-    return WhisperEngine(folder, device=device, threads=threads)
-
-
-def _embedder(folder: Path, spec: ModelSpec, device: str, threads: int) -> Engine:
-    from models.embedder import EmbeddingEngine
-
-    return EmbeddingEngine(folder, spec, device=device, threads=threads)
+    The other half of a GPU is for what is inferred: a batch takes as much as the model itself (`models.whisper`).
+    """
+    if asked_bytes:
+        return asked_bytes
+    memory = devices.memory(device)
+    return math.inf if memory is None else memory.total_bytes / 2
 
 
 @cache

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core import backup, ownership, tiers
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
-from core.lanes import CONTROL_QUEUE, QUERY_QUEUE
+from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, QUERY_QUEUE
 from core.retry import LONGEST_PAUSE_S
 from core.settings import Settings, settings
 from core.store import turns, workers
@@ -30,12 +30,12 @@ from core.store.session import Database
 from core.store.turns import Promises
 from core.store.workers import WorkerRecord
 from models import devices
-from models.pool import Pool
+from models.pool import Budget, Pool
 from models.registry import DEFAULT_EMBEDDING, default_whisper
 from workers import rescue, scratch
 from workers.attempts import Attempts
 from workers.chores import Ages, Household, Periods, backups, chores
-from workers.engines import Loader, Weights
+from workers.engines import Loader, Weights, budget_bytes
 from workers.inputs.process import OpenLimits
 from workers.lease import Heartbeat, Pace
 from workers.rescue import Lookout, Waits
@@ -76,9 +76,12 @@ def start() -> None:
     check_media(database, blobs)
     devices.check(own.device)
     weights = Weights(own.models_dir, own.cache_dir, own.hub_download)
-    loader = Loader(weights, own.device, own.threads or os.cpu_count() or 1, own.fake_speed)
+    if set(worker.lanes) & set(INFERENCE_QUEUES):  # no other worker loads Whisper
+        devices.compute_type(own.device, own.compute_type)
+    loader = Loader(weights, own.device, own.threads or os.cpu_count() or 1, own.fake_speed, own.compute_type)
     # A person waits for the query worker, so its model stays; others give the memory back.
-    pool = Pool(loader, math.inf if QUERY_QUEUE in worker.lanes else own.model_ttl_s)
+    idle_s = math.inf if QUERY_QUEUE in worker.lanes else own.model_ttl_s
+    pool = Pool(loader, idle_s, Budget(budget_bytes(own.device, own.model_budget_bytes), loader.size_bytes))
     held = scratch.take()
     context = Context(
         database=database,

@@ -6,7 +6,7 @@ import ctranslate2
 import pytest
 
 from models import devices
-from models.errors import DeviceFailed, OutOfDeviceMemory, device_errors
+from models.errors import ComputeTypeUnsupported, DeviceFailed, OutOfDeviceMemory, device_errors
 
 NO_GPU = ctranslate2.get_cuda_device_count() == 0
 
@@ -45,3 +45,45 @@ def test_other_errors_are_left_as_they_are() -> None:
     with pytest.raises(RuntimeError, match="unknown error of a model") as caught, device_errors():
         raise RuntimeError("unknown error of a model")
     assert type(caught.value) is RuntimeError
+
+
+ALL = {"float16", "int8_float16", "int8_float32", "float32", "int8", "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("device", "supported", "chosen"),
+    [
+        ("cuda:0", ALL, "float16"),
+        ("cuda:0", {"int8_float32", "float32", "int8"}, "int8_float32"),
+        ("cuda:0", {"float32"}, "float32"),
+        ("cpu", {"int8", "int16", "int8_float32", "float32"}, "int8"),
+        ("cpu", {"float32"}, "float32"),
+    ],
+)
+def test_the_numbers_are_the_best_that_the_device_has(
+    monkeypatch: pytest.MonkeyPatch, device: str, supported: set[str], chosen: str
+) -> None:
+    of = {(device.partition(":")[0], 0): supported}
+    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda kind, index: of[kind, index])
+
+    assert devices.compute_type(device) == chosen
+
+
+def test_numbers_that_are_asked_for_are_taken_where_the_device_has_them() -> None:
+    assert devices.compute_type("cpu", "float32") == "float32"
+
+
+def test_numbers_that_the_device_has_not_are_refused_with_those_that_it_has() -> None:
+    with pytest.raises(ComputeTypeUnsupported, match=r"cpu .* not .* int8_float16; it does in .*float32, int"):
+        devices.compute_type("cpu", "int8_float16")
+
+
+@pytest.mark.skipif(not NO_GPU, reason="there is a GPU, and tests/gpu asks it")
+def test_a_gpu_that_is_not_there_has_no_numbers_and_no_memory() -> None:
+    with pytest.raises(DeviceFailed, match="cuda:0 does not answer"):
+        devices.compute_type("cuda:0")
+    assert devices.memory("cuda:0") is None
+
+
+def test_the_memory_of_the_cpu_is_not_a_devices_own() -> None:
+    assert devices.memory("cpu") is None

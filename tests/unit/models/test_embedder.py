@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from models import weights
+from models.batching import BatchSize
 from models.embedder import BATCH, EmbeddingEngine, token_counter
-from models.errors import BatchSize
 from models.registry import DEFAULT_EMBEDDING, ModelKind, find
 
 SPEC = find(DEFAULT_EMBEDDING, ModelKind.EMBEDDING)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from core.plan import Region, pack_clips, plan_chunks
 from models import vad, weights
+from models.batching import BatchSize
 from models.engine import SAMPLE_RATE_HZ, Clip, Doubt, Segment, Span, TranscribeOptions
-from models.errors import BatchSize, DeviceFailed, OutOfDeviceMemory
+from models.errors import DeviceFailed, OutOfDeviceMemory
 from models.registry import ModelKind, find
 from models.repetition import loops
 from models.whisper import WhisperEngine
