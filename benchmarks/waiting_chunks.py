@@ -21,6 +21,7 @@ from core.store import accounts as account_store
 from core.store import blobs, chunks, completion, jobs
 from core.store.accounts import Account
 from core.store.blobs import Blobs
+from core.store.chunks import Took
 from core.store.jobs import JobInput, NewJob
 from core.store.results import Prepared
 from core.store.tables import chunks as chunk_table
@@ -69,7 +70,7 @@ def _prepared_job(servers: BareServers, account: Account, n_chunks: int) -> None
         assert claim is not None
         work = [_second(n * AUDIO_S) for n in range(n_chunks)]
         prepared = Prepared(work, duration_s=n_chunks * AUDIO_S)
-        completion.complete(connection, claim, prepared, compute_s=0, tiers=_TIERS)
+        completion.complete(connection, claim, prepared, took=Took(0), tiers=_TIERS)
 
 
 def _second(start_s: float) -> AudioChunk:

@@ -63,7 +63,12 @@ def job_out(job: Job, estimate: Estimate, base_url: str) -> JobOut:
         ),
         options=job.options.model_dump(),
         metadata=dict(job.metadata),
-        usage=UsageOut(audio_s=job.duration_s, pages=job.pages, compute_s=round(job.compute_s, 3)),
+        usage=UsageOut(
+            audio_s=job.duration_s,
+            pages=job.pages,
+            compute_s=round(job.compute_s, 3),
+            cold_start_s=round(job.cold_start_s, 3),
+        ),
         warnings=[WarningOut(**asdict(warning)) for warning in job.warnings],
         error=_error_out(job),
         created_at=job.created_at,

@@ -31,11 +31,12 @@ class InputOut(BaseModel):
 
 
 class UsageOut(BaseModel):
-    """What the job took."""
+    """What the job took. The seconds are those of the attempts whose results are kept, of all its chunks together."""
 
     audio_s: float | None
     pages: int | None
-    compute_s: float
+    compute_s: float = Field(description="Seconds that its chunks were transcribed and embedded, without cold starts.")
+    cold_start_s: float = Field(description="Seconds that they waited for models to be loaded; 0 if all were there.")
 
 
 class ErrorOut(BaseModel):

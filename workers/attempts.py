@@ -35,8 +35,9 @@ from core.errors import (
 from core.retry import remedy_of
 from core.store import blobs as blob_store
 from core.store import chunks, completion, jobs, speeds
-from core.store.chunks import Claim
+from core.store.chunks import Claim, Took
 from core.store.results import Result, Transcribed
+from models import cold_start
 from models.errors import DeviceFailed, OutOfDeviceMemory, WeightsMismatch, WeightsMissing
 from workers.lease import Heartbeat, Lease
 from workers.stages import STAGES
@@ -98,9 +99,11 @@ class Attempts:
         started = time.monotonic()
         try:
             with self.heartbeat.keep(claim) as lease:
-                result = self._result(claim, lease)
-                compute_s = time.monotonic() - started
-                self._complete(claim, result, compute_s)
+                with cold_start.clock() as loads:
+                    result = self._result(claim, lease)
+                in_work_s = time.monotonic() - started
+                took = Took(max(0.0, in_work_s - loads.waited_s), loads.waited_s)
+                self._complete(claim, result, took)
                 self._keep_speed(claim, result)
         except (JobError, LeaseLost):
             raise
@@ -110,7 +113,7 @@ class Attempts:
         except Exception as error:  # also the time limit, if the database kept a result waiting for so long
             log.exception("a stage failed")
             raise in_our_words(error) from error
-        log.info("done", seconds=round(compute_s, 2))
+        log.info("done", seconds=round(took.compute_s, 2), cold_start_s=round(took.cold_start_s, 2))
 
     def _why_missing(self) -> JobError:
         """A store whose volume is not mounted has no blobs at all, and they come back."""
@@ -128,9 +131,9 @@ class Attempts:
             raise ChunkTimeout() from error
 
     @_patiently
-    def _complete(self, claim: Claim, result: Result, compute_s: float) -> None:
+    def _complete(self, claim: Claim, result: Result, took: Took) -> None:
         with self.context.database.transaction() as connection:
-            completion.complete(connection, claim, result, compute_s=compute_s, tiers=self.context.tiers)
+            completion.complete(connection, claim, result, took=took, tiers=self.context.tiers)
 
     def _keep_speed(self, claim: Claim, result: Result) -> None:
         """Outside of the fenced transaction: all chunks of a device meet on one row, and none waits for it there."""

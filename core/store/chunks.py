@@ -38,6 +38,14 @@ class Claim:
     options: JobOptions
 
 
+@dataclass(frozen=True, slots=True)
+class Took:
+    """How long an attempt was at work: by itself, and before that waiting for its models to be loaded."""
+
+    compute_s: float
+    cold_start_s: float = 0.0
+
+
 # The job's row is locked before the chunk's, as everywhere; of two deliveries of one message the
 # second finds the chunk no longer queued and gets no row. A chunk that backs off after a failure is
 # not claimed by an older message.

@@ -8,6 +8,7 @@ transaction counts the job's open chunks down, and whoever reaches zero opens th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from core.retry import Tries, next_try
 from core.store import jobs as job_store
 from core.store import planning, usage
 from core.store.admission import admit
-from core.store.chunks import Claim, Orphan, is_held
+from core.store.chunks import Claim, Orphan, Took, is_held
 from core.store.jobs import Job
 from core.store.results import Prepared, Result, write
 from core.store.tables import chunks, jobs
@@ -29,21 +30,23 @@ from core.tiers import Tiers
 _DONE = sa.text("""
 WITH done AS (
     UPDATE chunks
-    SET status = 'done', finished_at = now(), lease_until = NULL, compute_s = :compute_s
+    SET status = 'done', finished_at = now(), lease_until = NULL,
+        compute_s = :compute_s, cold_start_s = :cold_start_s
     WHERE id = :chunk AND status = 'running' AND attempt = :attempt
     RETURNING job_id, stage
 )
 UPDATE jobs
 SET chunks_left = chunks_left - 1,
     chunks_done = chunks_done + CASE WHEN done.stage IN ('transcribe', 'embed') THEN 1 ELSE 0 END,
-    compute_s = jobs.compute_s + CASE WHEN done.stage IN ('transcribe', 'embed') THEN :compute_s ELSE 0 END
+    compute_s = jobs.compute_s + CASE WHEN done.stage IN ('transcribe', 'embed') THEN :compute_s ELSE 0 END,
+    cold_start_s = jobs.cold_start_s + CASE WHEN done.stage IN ('transcribe', 'embed') THEN :cold_start_s ELSE 0 END
 FROM done
 WHERE jobs.id = done.job_id
 RETURNING chunks_left
 """)
 
 
-def complete(connection: Connection, claim: Claim, result: Result, *, compute_s: float, tiers: Tiers) -> None:
+def complete(connection: Connection, claim: Claim, result: Result, *, took: Took, tiers: Tiers) -> None:
     """Store a result exactly once and open the next stage if it was the last.
 
     Raises `LeaseLost`, or `OverQuota` for an input that is longer than what is left; the caller then calls `fail`.
@@ -51,7 +54,7 @@ def complete(connection: Connection, claim: Claim, result: Result, *, compute_s:
     job = job_store.lock(connection, claim.job_id)
     if job is None or job.status in ENDED:
         raise LeaseLost()
-    values = {"chunk": claim.chunk_id, "attempt": claim.attempt, "compute_s": compute_s}
+    values = {"chunk": claim.chunk_id, "attempt": claim.attempt, **asdict(took)}
     left = connection.scalar(_DONE, values)
     if left is None:
         raise LeaseLost()

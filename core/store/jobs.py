@@ -81,6 +81,7 @@ class Job:
     chunks_done: int
     chunks_total: int | None
     compute_s: float
+    cold_start_s: float
     warnings: Sequence[JobWarning]
     error: JobFailure | None
     created_at: datetime
@@ -227,6 +228,7 @@ def _job(row: Row[Any]) -> Job:
         chunks_done=row.chunks_done,
         chunks_total=row.chunks_total,
         compute_s=row.compute_s,
+        cold_start_s=row.cold_start_s,
         warnings=_warnings(row.warnings),
         error=failure,
         created_at=row.created_at,

@@ -158,6 +158,24 @@ def test_a_stale_attempt_is_refused_after_another_was_done(database: Database, a
     assert text == "Words of part 0."
 
 
+def test_what_its_chunks_computed_and_waited_for_models_is_summed_once_and_apart(
+    database: Database, account: Account
+) -> None:
+    job_id = work.submit(database, account, index=False)
+    work.complete(database, work.claim_one(database, job_id), work.prepared(2), compute_s=9, cold_start_s=9)
+    stale = work.claim_one(database, job_id)
+    rescue(database, stale)
+    work.complete(database, work.claim_one(database, job_id), compute_s=1.5, cold_start_s=2.0)
+    with pytest.raises(LeaseLost):
+        work.complete(database, stale, compute_s=100, cold_start_s=100)
+    work.complete(database, work.claim_one(database, job_id), compute_s=0.25)
+
+    job = work.job(database, job_id)
+    assert (job.compute_s, job.cold_start_s) == (1.75, 2.0)
+    chunks = work.chunk_rows(database, job_id, Stage.TRANSCRIBE)
+    assert [(chunk.compute_s, chunk.cold_start_s) for chunk in chunks] == [(1.5, 2.0), (0.25, 0.0)]
+
+
 def test_a_result_for_a_cancelled_or_deleted_job_is_refused(database: Database, account: Account) -> None:
     cancelled, deleted = work.submit(database, account), work.submit(database, account)
     claims = [work.claim_one(database, job_id) for job_id in (cancelled, deleted)]

@@ -22,7 +22,7 @@ from core.passages import Passage
 from core.plan import AudioChunk, Clip, Region
 from core.store import accounts, chunks, completion, estimates, jobs, planning, workers
 from core.store.accounts import Account
-from core.store.chunks import Claim
+from core.store.chunks import Claim, Took
 from core.store.estimates import Estimate
 from core.store.jobs import Job, JobInput, NewJob
 from core.store.results import Assembled, Embedded, Prepared, Result, Transcribed
@@ -165,10 +165,12 @@ def complete(
     result: Result | None = None,
     *,
     compute_s: float = 0.5,
+    cold_start_s: float = 0.0,
     plans: Tiers = TIERS,
 ) -> None:
+    took = Took(compute_s, cold_start_s)
     with database.transaction() as connection:
-        completion.complete(connection, claimed, result or result_of(claimed), compute_s=compute_s, tiers=plans)
+        completion.complete(connection, claimed, result or result_of(claimed), took=took, tiers=plans)
 
 
 def prepare(database: Database, job_id: UUID, n_chunks: int) -> list[UUID]:

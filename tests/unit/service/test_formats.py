@@ -43,6 +43,7 @@ JOB = Job(
     chunks_done=0,
     chunks_total=None,
     compute_s=0.0,
+    cold_start_s=0.0,
     warnings=[],
     error=None,
     created_at=NOW,
