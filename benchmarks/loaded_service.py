@@ -22,6 +22,9 @@ from service import launch
 from service.client import Client
 from service.launch import LocalService
 
+ONE_PROCESS = {"SCRIBELANE_CPU_WORKERS": "1"}
+"""One worker is one process, as on a GPU: what is measured is how they share, not how the engine uses a CPU."""
+
 SAMPLE = Path(__file__).parents[1] / "examples" / "tides.ogg"
 
 
@@ -41,7 +44,7 @@ class LoadedService:
     @property
     def environment(self) -> dict[str, str]:
         """What another process needs to join the service."""
-        return {**os.environ, **json.loads((self.local.folder / "environment.json").read_text())}
+        return {**os.environ, **ONE_PROCESS, **json.loads((self.local.folder / "environment.json").read_text())}
 
 
 @contextmanager
@@ -49,7 +52,7 @@ def loaded_service(names: Sequence[str], **environment: str) -> Iterator[LoadedS
     """Start a service with these accounts, all of the tier `enterprise`: what is compared is not their plans."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        local = stack.enter_context(launch.running(folder / "up", environment))
+        local = stack.enter_context(launch.running(folder / "up", {**ONE_PROCESS, **environment}))
         url = json.loads((local.folder / "environment.json").read_text())["SCRIBELANE_DATABASE_URL"]
         database = Database(url)
         stack.callback(database.close)

@@ -55,7 +55,7 @@ class Watch:
         """Look at all processes now. Of those of one name (PostgreSQL's, one for each connection) the mean counts."""
         held: dict[str, list[int]] = defaultdict(list)
         for pid, name in _names(self._root).items():
-            if kib := _anonymous_kib(pid):
+            if kib := anonymous_kib(pid):
                 held[name].append(kib)
         for name, each in held.items():
             self.samples[name].append((chunks, sum(each) // len(each)))
@@ -116,8 +116,8 @@ def _role(argv: Sequence[str]) -> str:
     return Path(argv[0]).name if argv else "ended"
 
 
-def _anonymous_kib(pid: int) -> int:
-    """0 for a process that has ended."""
+def anonymous_kib(pid: int) -> int:
+    """What a process holds for itself alone; 0 for one that has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):

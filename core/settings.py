@@ -93,7 +93,8 @@ class Settings(BaseSettings):
     worker_id: str = ""
     queues: str = Field("", description="the Celery queues that this worker takes from, comma-separated")
     device: str = Field("cpu", description="`cpu` or `cuda:N`")
-    threads: int = Field(0, ge=0, description="inference threads on the CPU; 0: all cores")
+    cpu_workers: int = Field(0, ge=0, description="processes that infer on a CPU; 0: one a core, up to four")
+    threads: int = Field(0, ge=0, description="inference threads of each; 0: the cores divided among them")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @property

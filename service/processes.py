@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from core.errors import Misconfigured
 from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
+from service.cores import Division, divide, this_machine
 
 IO_CHILDREN = 2
 """Inputs opened at once by one io worker, so that one long recording does not keep others waiting."""
@@ -38,15 +39,26 @@ def api(host: str, port: int) -> Command:
     return Command(argv)
 
 
-def inference_worker(device: str, lanes: Sequence[str]) -> Command:
-    """One inference process on one device: `cpu` or `cuda:N`. The order of the lanes is their urgency."""
+def inference_worker(device: str, lanes: Sequence[str], division: Division | None = None) -> Command:
+    """The inference worker of one device: `cpu` or `cuda:N`. The order of the lanes is their urgency.
+
+    It infers in one process, but on a CPU in as many as `division` says.
+    """
     unknown = [lane for lane in lanes if lane not in _KNOWN]
     if unknown or not lanes:
         raise Misconfigured(f"No lane named {', '.join(unknown)!r}; there are {', '.join(_KNOWN)}.")
     if QUERY_QUEUE in lanes and len(lanes) > 1:
         raise Misconfigured(f"A worker for {QUERY_QUEUE} takes nothing else, or a search would wait behind a chunk.")
     ordered = [lane for lane in _KNOWN if lane in lanes]
-    return _celery("worker", ordered, children=1, environment=_pin(device))
+    environment, children = _pin(device), 1
+    if division is not None and device == "cpu" and QUERY_QUEUE not in lanes:
+        environment["SCRIBELANE_THREADS"], children = str(division.threads), division.processes
+    return _celery("worker", ordered, children=children, environment=environment)
+
+
+def cpu_division() -> Division:
+    """How this machine's CPU is divided among inference processes, by the operator's settings or by what it has."""
+    return divide(this_machine(), _asked("CPU_WORKERS"), _asked("THREADS"))
 
 
 def io_worker() -> Command:
@@ -109,7 +121,12 @@ def _pin(device: str) -> dict[str, str]:
 
 def _threads() -> str:
     """As many as the operator says, else as many as there are cores for this process."""
-    asked = os.environ.get("SCRIBELANE_THREADS", "").strip()
-    if asked not in ("", "0"):
-        return asked
-    return str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return str(_asked("THREADS") or this_machine().cores)
+
+
+def _asked(name: str) -> int:
+    """A number that the operator set, 0 if none. Raises `Misconfigured`."""
+    asked = os.environ.get(f"SCRIBELANE_{name}", "").strip() or "0"
+    if not asked.isdecimal():
+        raise Misconfigured(f"SCRIBELANE_{name} is a number, not {asked!r}.")
+    return int(asked)

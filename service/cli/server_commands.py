@@ -77,7 +77,7 @@ def worker(
         elif wanted == ["query"] and device == "cpu":
             _become(processes.query_worker())
         else:
-            _become(processes.inference_worker(device, wanted))
+            _become(processes.inference_worker(device, wanted, processes.cpu_division()))
 
 
 def beat() -> None:

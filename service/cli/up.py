@@ -89,7 +89,7 @@ def _start(supervisor: Supervisor, data_dir: Path, port: int) -> None:
     _run(supervisor, "query", processes.query_worker())
     _run(supervisor, "io", processes.io_worker(), niceness=_BACKGROUND)
     for device in _devices():
-        command = processes.inference_worker(device, INFERENCE_QUEUES)
+        command = processes.inference_worker(device, INFERENCE_QUEUES, processes.cpu_division())
         _run(supervisor, f"worker-{device.replace(':', '')}", command, niceness=_BACKGROUND)
     _await_ready(supervisor, url)
     print(f"ready {url}", flush=True)

@@ -37,6 +37,7 @@ QUICK = {
     "SCRIBELANE_CHUNK_AUDIO_S": "30",
     "SCRIBELANE_CHUNK_TARGET_S": "1",
     "SCRIBELANE_FAKE_SPEED": "30",
+    "SCRIBELANE_CPU_WORKERS": "1",  # so that which process works a chunk is known, and can be struck
     "SCRIBELANE_HUB_DOWNLOAD": "false",
 }
 

@@ -11,6 +11,7 @@ import pytest
 from core.errors import Misconfigured
 from core.lanes import INFERENCE_QUEUES, IO_QUEUES
 from service import processes
+from service.cores import Division, Machine
 from service.processes import Command
 
 LANES = ["express", "standard", "batch"]
@@ -126,7 +127,7 @@ def test_every_queue_has_a_process_that_takes_from_it() -> None:
 
 
 def test_a_gpu_worker_infers_in_one_process() -> None:
-    assert option(processes.inference_worker("cuda:0", LANES), "--concurrency") == "1"
+    assert option(processes.inference_worker("cuda:0", LANES, Division(4, 1)), "--concurrency") == "1"
 
 
 @pytest.mark.parametrize("none", ["-1", "", "-1,0"])
@@ -141,7 +142,7 @@ def test_no_number_of_threads_means_all_cores(monkeypatch: pytest.MonkeyPatch, a
 
     environment = processes.inference_worker("cpu", ["express"]).environment
 
-    assert int(environment["SCRIBELANE_THREADS"]) > 0
+    assert int(environment["SCRIBELANE_THREADS"]) == len(os.sched_getaffinity(0))
     assert environment["OMP_NUM_THREADS"] == environment["SCRIBELANE_THREADS"]
 
 
@@ -150,9 +151,29 @@ def test_a_worker_for_queries_takes_nothing_else() -> None:
         processes.inference_worker("cpu", ["express", "query"])
 
 
-def test_a_worker_uses_as_many_threads_as_it_may_use_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("asked", "children", "threads"), [("", 4, "2"), ("2", 2, "4"), ("16", 16, "1")])
+def test_the_processes_of_a_cpu_worker_share_its_cores(
+    monkeypatch: pytest.MonkeyPatch, asked: str, children: int, threads: str
+) -> None:
+    monkeypatch.setattr(processes, "this_machine", lambda: Machine(cores=8, memory_bytes=2**36))
+    monkeypatch.setenv("SCRIBELANE_CPU_WORKERS", asked)
     monkeypatch.delenv("SCRIBELANE_THREADS", raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    environment = processes.inference_worker("cpu", ["express"]).environment
 
-    assert environment["SCRIBELANE_THREADS"] == environment["OMP_NUM_THREADS"] == str(len(os.sched_getaffinity(0)))
+    command = processes.inference_worker("cpu", ["express"], processes.cpu_division())
+
+    assert option(command, "--concurrency") == str(children)
+    assert command.environment["SCRIBELANE_THREADS"] == command.environment["OMP_NUM_THREADS"] == threads
+
+
+def test_searches_are_answered_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIBELANE_CPU_WORKERS", "4")
+
+    assert option(processes.inference_worker("cpu", ["query"], processes.cpu_division()), "--concurrency") == "1"
+
+
+def test_a_number_of_processes_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRIBELANE_CPU_WORKERS", "two")
+
+    with pytest.raises(Misconfigured, match="SCRIBELANE_CPU_WORKERS"):
+        processes.cpu_division()
