@@ -1,6 +1,6 @@
 """What a device can do, asked before anything is loaded on it: whether it computes, in which numbers, and its memory.
 
-A worker sees its own GPU only, so that is always the first. `whisper` and the worker's start ask here.
+A worker sees its own GPU only, so for it that is the first. `whisper`, the worker's start and the doctor ask here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def compute_types(device: str) -> frozenset[str]:
     import ctranslate2
 
     try:
-        return frozenset(ctranslate2.get_supported_compute_types("cuda" if device.startswith("cuda") else "cpu", 0))
+        return frozenset(ctranslate2.get_supported_compute_types(*_kind_and_index(device)))
     except (RuntimeError, ValueError) as error:
         raise DeviceFailed(f"{device} does not answer: {error}") from error
 
@@ -70,5 +70,10 @@ def memory(device: str) -> Memory | None:
 
     if not torch.cuda.is_available():
         return None
-    free_bytes, total_bytes = torch.cuda.mem_get_info(0)
+    free_bytes, total_bytes = torch.cuda.mem_get_info(_kind_and_index(device)[1])
     return Memory(total_bytes, free_bytes)
+
+
+def _kind_and_index(device: str) -> tuple[str, int]:
+    kind, _, index = device.partition(":")
+    return kind, int(index or 0)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from models import devices
 from models.batching import BatchSize, fitting
+from models.devices import Memory
 from models.engine import SAMPLE_RATE_HZ, Clip, Segment, TranscribeOptions, Transcription, Word
 from models.errors import OutOfDeviceMemory, device_errors
 from models.judging import cut_in_two, doubted, failed, in_order, nothing_of, over_speech, unheard
@@ -93,7 +94,9 @@ class WhisperEngine:
                 local_files_only=True,
             )
         self._pipeline: Any = BatchedInferencePipeline(self._model)
-        self._batch = batch or _batch(device)  # asked now, when the model has taken its part of the memory
+        self._batch = batch or BatchSize(
+            *batch_limits(devices.memory(device))
+        )  # asked now, when the model has taken its part of the memory
 
     def transcribe(
         self, audio: NDArray[np.float32], clips: Sequence[Clip], options: TranscribeOptions
@@ -173,14 +176,11 @@ class WhisperEngine:
         return doubted([_segment(segment, clip.start_s) for segment in found])
 
 
-def _batch(device: str) -> BatchSize:
-    memory = devices.memory(device)
-    return BatchSize(BATCH) if memory is None else BatchSize(*_limits(memory.free_bytes))
-
-
-def _limits(free_bytes: int) -> tuple[int, int]:
-    """How many clips to begin with and how many to try at most, where so much is free."""
-    most = fitting(free_bytes, CLIP_BYTES, MOST_CUDA)
+def batch_limits(memory: Memory | None) -> tuple[int, int]:
+    """How many clips at once to begin with and to try at most, on a device with this memory; None is a CPU."""
+    if memory is None:
+        return BATCH, BATCH
+    most = fitting(memory.free_bytes, CLIP_BYTES, MOST_CUDA)
     return min(BATCH, most), most
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
+import math
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -25,10 +26,13 @@ from core.settings import Settings, settings, unknown_variables
 from core.store import migrations
 from core.store.blobs import Blobs
 from core.store.session import Database
-from models.errors import ModelError, WeightsMissing
+from models import devices
+from models.errors import ComputeTypeUnsupported, DeviceFailed, ModelError, WeightsMissing
 from models.registry import DEFAULT_EMBEDDING, ModelKind, default_whisper, find
-from workers.engines import Weights
+from models.whisper import batch_limits
+from workers.engines import Weights, budget_bytes
 
+_GIB = 1024**3
 _CUBLAS = "libcublas.so.12"
 """What CTranslate2 4.8 loads by this name, whatever CUDA torch brings along."""
 
@@ -90,13 +94,34 @@ def _tiers(own: Settings) -> Iterator[Finding]:
         yield Finding("tiers", "not usable", error.message)
 
 
-def _devices(_: Settings) -> Iterator[Finding]:
+def _devices(own: Settings) -> Iterator[Finding]:
     n_gpus = _n_gpus()
     if n_gpus is None:
         return
     yield Finding("GPUs that CTranslate2 sees", str(n_gpus))
     if n_gpus:
         yield from _cuda()
+    for device in [f"cuda:{index}" for index in range(n_gpus)] or ["cpu"]:
+        yield from _device(own, device)
+
+
+def _device(own: Settings, device: str) -> Iterator[Finding]:
+    """What a worker on this device would use: numbers, batches, and how much for models that stay loaded."""
+    try:
+        has = ", ".join(sorted(devices.compute_types(device)))
+        chosen = devices.compute_type(device, own.compute_type)
+        memory = devices.memory(device)
+    except DeviceFailed as error:
+        yield Finding(device, "does not answer", f"Check the driver. {error}")
+        return
+    except ComputeTypeUnsupported as error:
+        yield Finding(device, f"computes in {has}", f"Unset SCRIBELANE_COMPUTE_TYPE, or choose another. {error}")
+        return
+    first, most = batch_limits(memory)
+    batches = str(first) if first == most else f"{first}, up to {most} while that pays and fits"
+    budget = budget_bytes(device, own.model_budget_bytes)
+    kept = "no limit for loaded models" if math.isinf(budget) else f"{budget / _GIB:.1f} GiB for loaded models"
+    yield Finding(device, f"computes in {has}; chosen: {chosen}; clips at once: {batches}; {kept}")
 
 
 def _n_gpus() -> int | None:

@@ -49,7 +49,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """What the pool calls to load a model on this worker's device, `cpu` or `cuda:N`. `fake_speed`: × real time."""
+    """What the pool calls to load a model on a device as this process sees it. `fake_speed`: × real time."""
 
     weights: Weights
     device: str
@@ -71,24 +71,24 @@ class Loader:
         if spec.fake:
             return 0
         stored = weights.size_bytes(spec, self.weights.locate(spec))
-        if kind is ModelKind.WHISPER and devices.compute_type(self._own_device, self.compute_type) == "float32":
+        if kind is ModelKind.WHISPER and devices.compute_type(self.device, self.compute_type) == "float32":
             return stored * 2  # it is kept in float16
         return stored
-
-    @property
-    def _own_device(self) -> str:
-        """The worker sees its own GPU only (`service.processes` pins it), so whichever it is, here it is the first."""
-        return "cuda:0" if self.device.startswith("cuda") else "cpu"
 
     def _whisper(self, folder: Path) -> Engine:
         from models.whisper import WhisperEngine
 
-        return WhisperEngine(folder, device=self._own_device, threads=self.threads, compute_type=self.compute_type)
+        return WhisperEngine(folder, device=self.device, threads=self.threads, compute_type=self.compute_type)
 
     def _embedder(self, folder: Path, spec: ModelSpec) -> Engine:
         from models.embedder import EmbeddingEngine
 
-        return EmbeddingEngine(folder, spec, device=self._own_device, threads=self.threads)
+        return EmbeddingEngine(folder, spec, device=self.device, threads=self.threads)
+
+
+def as_seen(device: str) -> str:
+    """The worker sees its own GPU only (`service.processes` pins it), so whichever it is, here it is the first."""
+    return "cuda:0" if device.startswith("cuda") else "cpu"
 
 
 def budget_bytes(device: str, asked_bytes: int) -> float:

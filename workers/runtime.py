@@ -35,7 +35,7 @@ from models.registry import DEFAULT_EMBEDDING, default_whisper
 from workers import rescue, scratch
 from workers.attempts import Attempts
 from workers.chores import Ages, Household, Periods, backups, chores
-from workers.engines import Loader, Weights, budget_bytes
+from workers.engines import Loader, Weights, as_seen, budget_bytes
 from workers.inputs.process import OpenLimits
 from workers.lease import Heartbeat, Pace
 from workers.rescue import Lookout, Waits
@@ -74,14 +74,15 @@ def start() -> None:
     worker = _identity(own)
     _give_back(database, worker.id, own.max_failures)
     check_media(database, blobs)
-    devices.check(own.device)
+    device = as_seen(own.device)
+    devices.check(device)
     weights = Weights(own.models_dir, own.cache_dir, own.hub_download)
     if set(worker.lanes) & set(INFERENCE_QUEUES):  # no other worker loads Whisper
-        devices.compute_type(own.device, own.compute_type)
-    loader = Loader(weights, own.device, own.threads or os.cpu_count() or 1, own.fake_speed, own.compute_type)
+        devices.compute_type(device, own.compute_type)
+    loader = Loader(weights, device, own.threads or os.cpu_count() or 1, own.fake_speed, own.compute_type)
     # A person waits for the query worker, so its model stays; others give the memory back.
     idle_s = math.inf if QUERY_QUEUE in worker.lanes else own.model_ttl_s
-    pool = Pool(loader, idle_s, Budget(budget_bytes(own.device, own.model_budget_bytes), loader.size_bytes))
+    pool = Pool(loader, idle_s, Budget(budget_bytes(device, own.model_budget_bytes), loader.size_bytes))
     held = scratch.take()
     context = Context(
         database=database,

@@ -95,6 +95,26 @@ def test_a_worker_whose_gpu_does_not_answer_leaves_the_work_to_others(
     assert work.execute(database, "SELECT count(*) FROM workers")[0][0] == 0
 
 
+def test_numbers_that_a_device_has_not_stop_whoever_infers_on_it_and_nobody_else(
+    settings: Settings, database: Database, broker: redis.Redis, supervisor: Supervisor
+) -> None:
+    own = {
+        "SCRIBELANE_DATABASE_URL": settings.database_url,
+        "SCRIBELANE_BROKER_URL": settings.broker_url,
+        "SCRIBELANE_BLOB_URL": settings.blob_url,
+        "SCRIBELANE_COMPUTE_TYPE": "int8_float16",
+    }
+    for name, command in (
+        ("infers", processes.inference_worker("cpu", INFERENCE_QUEUES)),
+        ("opens", processes.io_worker()),
+    ):
+        supervisor.start(Program(name, command.argv, {**command.environment, **own}, grace_s=1))
+
+    until(lambda: "worker ready" in supervisor.log_of("opens").read_text(), within_s=60)
+    until(lambda: "cpu does not compute in int8_float16" in supervisor.log_of("infers").read_text(), within_s=60)
+    assert "worker ready" not in supervisor.log_of("infers").read_text()
+
+
 def test_beat_starts_where_the_libraries_of_workers_are_not_installed() -> None:
     names = {"av", "ctranslate2", "faster_whisper", "pypdf", "semchunk", "sentence_transformers"}
     names |= {"tokenizers", "torch", "huggingface_hub"}

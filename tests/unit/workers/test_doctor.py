@@ -8,6 +8,8 @@ import ctranslate2
 import pytest
 
 from core.settings import Settings
+from models import devices
+from models.devices import Memory
 from models.errors import WeightsMissing
 from models.registry import ModelSpec
 from workers import doctor
@@ -58,6 +60,41 @@ def test_tiers_that_cannot_work_are_said_by_file_and_line(tmp_path: Path) -> Non
 
     assert (default.state, default.advice) == ("the defaults", "")
     assert f"{file}: tiers.free.media_max_s" in broken.advice
+
+
+NO_GPU = pytest.mark.skipif(ctranslate2.get_cuda_device_count() > 0, reason="there is a GPU, and tests/gpu asks it")
+
+
+@NO_GPU
+def test_without_a_gpu_it_says_what_a_worker_on_the_cpu_would_use() -> None:
+    n_gpus, cpu = doctor._devices(Settings())
+
+    assert (n_gpus.state, cpu.what, cpu.advice) == ("0", "cpu", "")
+    assert cpu.state.startswith("computes in float32, int")
+    assert cpu.state.endswith("chosen: int8; clips at once: 4; no limit for loaded models")
+
+
+@NO_GPU
+def test_a_budget_and_numbers_of_ones_own_are_shown_and_numbers_that_the_device_lacks_advised_against() -> None:
+    _, chosen = doctor._devices(Settings(compute_type="float32", model_budget_bytes=3 * 1024**3))
+    _, wrong = doctor._devices(Settings(compute_type="int8_float16"))
+
+    assert "chosen: float32;" in chosen.state
+    assert chosen.state.endswith("3.0 GiB for loaded models")
+    assert "SCRIBELANE_COMPUTE_TYPE" in wrong.advice
+    assert "does not compute in int8_float16" in wrong.advice
+
+
+def test_each_gpu_is_shown_with_its_own_numbers_memory_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = {("cuda", 0): {"float16", "float32"}, ("cuda", 1): {"float32", "int8", "int8_float32"}}
+    memory = {"cuda:0": Memory(80 * 1024**3, 79 * 1024**3), "cuda:1": Memory(8 * 1024**3, 3 * 1024**3)}
+    monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda kind, index: numbers[kind, index])
+    monkeypatch.setattr(devices, "memory", memory.__getitem__)
+
+    (large,), (small,) = (list(doctor._device(Settings(), device)) for device in memory)
+
+    assert "chosen: float16; clips at once: 4, up to 64 while that pays and fits; 40.0 GiB" in large.state
+    assert "chosen: int8_float32; clips at once: 4, up to 8 while that pays and fits; 4.0 GiB" in small.state
 
 
 def test_weights_that_cannot_come_are_not_usable(looked_for: list[tuple[str, bool]]) -> None:
