@@ -117,17 +117,9 @@ def _begins_paragraph(last: str, length: int, pause_s: float) -> bool:
     return pause_s >= PARAGRAPH_PAUSE_S
 
 
-def spoken_language(heard: Iterable[HeardLanguage]) -> HeardLanguage | None:
-    """The language of a recording: each chunk votes with its seconds of speech times its certainty.
-
-    `probability` is the mean of the chunks that voted for it, each by its speech.
-    """
+def spoken_language(heard: Iterable[HeardLanguage]) -> str | None:
+    """The language of a recording: each chunk votes with its seconds of speech times its certainty."""
     votes: dict[str, float] = defaultdict(float)
-    speech_s: dict[str, float] = defaultdict(float)
     for vote in heard:
         votes[vote.language] += vote.speech_s * vote.probability
-        speech_s[vote.language] += vote.speech_s
-    if not votes:
-        return None
-    language = max(votes, key=lambda each: votes[each])
-    return HeardLanguage(language, votes[language] / (speech_s[language] or 1.0), speech_s[language])
+    return max(votes, key=lambda language: votes[language]) if votes else None

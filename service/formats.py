@@ -15,7 +15,7 @@ from core.store.batches import Batch, Refused
 from core.store.estimates import Estimate
 from core.store.jobs import Job
 from core.store.passages import Hit, StoredPassage
-from core.transcript import HeardLanguage, TranscriptSegment, plain_text
+from core.transcript import TranscriptSegment, plain_text
 from service.schemas import (
     BatchErrorOut,
     BatchItemOut,
@@ -136,11 +136,10 @@ def _error_out(job: Job) -> ErrorOut | None:
     )
 
 
-def transcript_out(job: Job, spoken: HeardLanguage | None, segments: list[TranscriptSegment]) -> TranscriptOut:
+def transcript_out(job: Job, language: str | None, segments: list[TranscriptSegment]) -> TranscriptOut:
     """A transcript as JSON."""
     return TranscriptOut(
-        language=spoken.language if spoken else None,
-        language_probability=round(spoken.probability, 4) if spoken else None,
+        language=language,
         duration_s=job.duration_s,
         partial=job.status is not JobStatus.COMPLETED,
         text=plain_text(segments),

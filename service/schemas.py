@@ -166,8 +166,7 @@ class SegmentOut(BaseModel):
 class TranscriptOut(BaseModel):
     """A transcript. `partial`: the job has not completed, this is what is done so far."""
 
-    language: str | None = Field(description="What most of the speech was heard as, or was said to be.")
-    language_probability: float | None = Field(description="How sure that is, 0 to 1; 1 if the job named the language.")
+    language: str | None
     duration_s: float | None
     partial: bool
     text: str

@@ -121,13 +121,13 @@ def get_transcript(
         if job.kind is not JobKind.TRANSCRIPTION:
             raise NotFound("A document has passages, not a transcript.")
         segments = passages.segments_of(connection, job_id)
-        spoken = spoken_language(passages.heard_languages(connection, job_id))
+        language = spoken_language(passages.heard_languages(connection, job_id))
     if format in FILE_FORMATS:
         form = FILE_FORMATS[format]
         layout = service.subtitles
         layout = replace(layout, line_chars=max_line_chars or layout.line_chars, lines=max_lines or layout.lines)
         return Response(form.write(segments, layout), media_type=f"{form.media_type}; charset=utf-8")
-    return transcript_out(job, spoken, segments)
+    return transcript_out(job, language, segments)
 
 
 @router.get("/{job_id}/passages", response_model_exclude_unset=True, responses=_NOT_FOUND)

@@ -119,8 +119,7 @@ def _of_words(segment: Segment, words: Sequence[Word]) -> Segment:
 
 def _so_far(context: Context, claim: Claim) -> str | None:
     with context.database.transaction() as connection:
-        spoken = spoken_language(passages.heard_languages(connection, claim.job_id))
-    return spoken.language if spoken else None
+        return spoken_language(passages.heard_languages(connection, claim.job_id))
 
 
 def _language(heard: Transcription, speech_s: float) -> HeardLanguage | None:

@@ -20,7 +20,7 @@ from core.passages import Passage
 from core.store.estimates import UNKNOWN, Estimate
 from core.store.jobs import Job, JobFailure, JobInput
 from core.store.passages import StoredPassage
-from core.transcript import HeardLanguage, TranscriptSegment
+from core.transcript import TranscriptSegment
 from service.formats import from_cursor, job_out, passage_out, percent, to_cursor, transcript_out
 from service.routes.jobs import _job_place, _passage_place
 
@@ -157,9 +157,7 @@ def test_time_and_place_left_are_null_until_measured() -> None:
 
 @pytest.mark.parametrize("status", JobStatus)
 def test_a_transcript_is_partial_until_its_job_is_completed(status: JobStatus) -> None:
-    shown = transcript_out(
-        replace(JOB, status=status), HeardLanguage("en", 0.9, 5.0), [TranscriptSegment(0, 1, "Hello.")]
-    )
+    shown = transcript_out(replace(JOB, status=status), "en", [TranscriptSegment(0, 1, "Hello.")])
 
     assert shown.partial is (status is not JobStatus.COMPLETED)
 
