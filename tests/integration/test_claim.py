@@ -79,10 +79,11 @@ def test_a_second_message_does_not_shorten_the_pause_after_a_failure(database: D
 def test_what_a_newer_release_stored_is_read_as_far_as_it_is_known(database: Database, account: Account) -> None:
     job_id = work.submit(database, account)
     work.execute(database, "UPDATE jobs SET options = options || '{\"speakers\": 2}'")
-    work.execute(database, 'UPDATE jobs SET warnings = \'[{"code": "c", "message": "m", "at_s": 3}]\'')
+    stored = '[{"code": "c", "message": "m", "at": 3}, {"code": "d", "message": "n", "start_s": 1, "end_s": 2}]'
+    work.execute(database, "UPDATE jobs SET warnings = CAST(:stored AS jsonb)", stored=stored)
 
     assert work.claim_one(database, job_id).options == TranscriptionOptions(model=work.MODEL)
-    assert work.job(database, job_id).warnings == [JobWarning("c", "m")]
+    assert work.job(database, job_id).warnings == [JobWarning("c", "m"), JobWarning("d", "n", 1, 2)]
 
 
 def test_a_chunk_that_is_done_cannot_be_claimed(database: Database, account: Account) -> None:

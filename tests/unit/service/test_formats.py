@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequest
-from core.job import JobKind, JobStatus, Stage
+from core.job import JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier
 from core.options import TranscriptionOptions
 from core.passages import Passage
@@ -128,6 +128,16 @@ def test_a_job_says_where_to_ask_about_it() -> None:
 
     assert shown.status_url == "http://host/v1/jobs/00000000-0000-0000-0000-000000000007"
     assert shown.urls["transcript"] == f"{shown.status_url}/transcript"
+
+
+def test_a_warning_says_which_part_of_a_recording_it_is_about() -> None:
+    about = [JobWarning("no_speech", "Nothing."), JobWarning("speech_unheard", "Unheard.", 1.5, 4.0)]
+    shown = job_out(replace(JOB, warnings=about), UNKNOWN, "http://host/").warnings
+
+    assert [(warning.code, warning.start_s, warning.end_s) for warning in shown] == [
+        ("no_speech", None, None),
+        ("speech_unheard", 1.5, 4.0),
+    ]
 
 
 def test_a_document_has_no_transcript_to_ask_for() -> None:
