@@ -85,12 +85,16 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class TranscribeOptions:
-    """What a caller may ask of a transcription. `language` None means: detect it."""
+    """What a caller may ask of a transcription. `language` None means: detect it.
+
+    `likely_language` is what the rest of the recording is in, as far as it is known: taken where detection is unsure.
+    """
 
     language: str | None = None
     task: str = "transcribe"
     prompt: str | None = None
     hotwords: str | None = None
+    likely_language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from models.devices import Memory
 from models.engine import SAMPLE_RATE_HZ, Clip, Segment, TranscribeOptions, Transcription, Word
 from models.errors import OutOfDeviceMemory, device_errors
 from models.judging import cut_in_two, doubted, failed, in_order, nothing_of, over_speech, unheard
+from models.language import detect
 from models.sentences import sentences
 
 MAX_CLIP_S = 30.0
@@ -44,9 +45,6 @@ CLIP_BYTES = 256 * 1024**2
 with batches of 8, in float16 (2,926 and 4,500 MB in int8): 225 MB a clip. Smaller models take less."""
 
 RETRY_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-
-LANGUAGE_WINDOWS = 3
-"""Windows of 30 s that are listened to until one of them is sure of its language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +120,14 @@ class WhisperEngine:
             return "en", 1.0
         if options.language or not clips:
             return options.language, 1.0 if options.language else None
-        speech = np.concatenate([_cut(audio, clip) for clip in clips[:LANGUAGE_WINDOWS]])
         with device_errors():
-            language, probability, _ = self._model.detect_language(speech, language_detection_segments=LANGUAGE_WINDOWS)
-        return str(language), float(probability)
+            detected = detect(clips, lambda clip: self._languages(_cut(audio, clip)), options.likely_language)
+        return detected.language, detected.probability
+
+    def _languages(self, audio: NDArray[np.float32]) -> dict[str, float]:
+        """How probable each language is for one window."""
+        *_, found = self._model.detect_language(audio)
+        return {str(language): float(probability) for language, probability in found}
 
     def _segments(self, job: _Job, clips: Sequence[Clip]) -> Iterator[Segment]:
         while clips:
