@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,9 +29,6 @@ _INT16_FULL_SCALE = 32768.0
 PAUSE_S = 1.5
 """A segment does not go on over a pause in the media that is longer."""
 
-SURE = 0.5
-"""A language that is less probable is only a guess: what the rest of the job was heard as is a better one."""
-
 
 def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
     """Decode the chunk's clips; every segment is a step of progress."""
@@ -41,12 +38,11 @@ def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
     blob = context.blobs.get(blob_store.chunk_key(claim.job_id, claim.ordinal, chunk.attempt))
     model = context.whisper_model(claim)
     _check(asked, find(model, ModelKind.WHISPER))
+    options = _options(asked, None if asked.language else _language_so_far(context, claim))
     with context.pool.use(model, ModelKind.WHISPER) as engine:
         lease.progress()
         began = time.monotonic()  # the model is loaded: what is measured is inference alone
-        heard = hear(
-            engine, np.frombuffer(blob, dtype=np.int16), chunk, _options(asked), lambda: _so_far(context, claim)
-        )
+        heard = hear(engine, np.frombuffer(blob, dtype=np.int16), chunk, options)
         segments, doubted = [], []
         for segment in heard.segments:
             lease.progress()
@@ -64,23 +60,11 @@ def transcribe(context: Context, claim: Claim, lease: Lease) -> Transcribed:
 
 
 def hear(
-    engine: Transcriber,
-    samples: NDArray[np.int16],
-    chunk: AudioChunk,
-    options: TranscribeOptions,
-    so_far: Callable[[], str | None] = lambda: None,
+    engine: Transcriber, samples: NDArray[np.int16], chunk: AudioChunk, options: TranscribeOptions
 ) -> Transcription:
-    """What is said in the audio of a chunk, `samples` of shape (n,), in seconds of the media.
-
-    `so_far` is asked for the language of the recording if that of the chunk is to be heard, and is in doubt.
-    """
+    """What is said in the audio of a chunk, `samples` of shape (n,), in seconds of the media."""
     audio = samples.astype(np.float32) / _INT16_FULL_SCALE
-    clips = clips_of(chunk)
-    heard = engine.transcribe(audio, clips, options)
-    if options.language is None and (heard.language_probability or 0.0) < SURE and (language := so_far()):
-        guessed = heard.language_probability
-        heard = engine.transcribe(audio, clips, replace(options, language=language))
-        heard = replace(heard, language_probability=guessed)
+    heard = engine.transcribe(audio, clips_of(chunk), options)
     clock = MediaClock(chunk)
     return replace(heard, segments=(part for segment in heard.segments for part in _on_media_clock(segment, clock)))
 
@@ -117,7 +101,8 @@ def _of_words(segment: Segment, words: Sequence[Word]) -> Segment:
     return replace(segment, start_s=words[0].start_s, end_s=words[-1].end_s, text=text, words=tuple(words))
 
 
-def _so_far(context: Context, claim: Claim) -> str | None:
+def _language_so_far(context: Context, claim: Claim) -> str | None:
+    """What the chunks of the job that are done were heard as."""
     with context.database.transaction() as connection:
         return spoken_language(passages.heard_languages(connection, claim.job_id))
 
@@ -136,8 +121,14 @@ def _check(asked: TranscriptionOptions, spec: ModelSpec) -> None:
         raise LanguageUnsupported()
 
 
-def _options(asked: TranscriptionOptions) -> TranscribeOptions:
-    return TranscribeOptions(language=asked.language, task=asked.task, prompt=asked.prompt, hotwords=asked.hotwords)
+def _options(asked: TranscriptionOptions, likely_language: str | None) -> TranscribeOptions:
+    return TranscribeOptions(
+        language=asked.language,
+        likely_language=likely_language,
+        task=asked.task,
+        prompt=asked.prompt,
+        hotwords=asked.hotwords,
+    )
 
 
 def _stored(segment: Segment, *, words: bool) -> TranscriptSegment:
