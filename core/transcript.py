@@ -119,7 +119,21 @@ def _begins_paragraph(last: str, length: int, pause_s: float) -> bool:
 
 def spoken_language(heard: Iterable[HeardLanguage]) -> str | None:
     """The language of a recording: each chunk votes with its seconds of speech times its certainty."""
+    votes = _votes(heard)
+    return max(votes, key=lambda language: votes[language]) if votes else None
+
+
+def language_probability(heard: Sequence[HeardLanguage]) -> float | None:
+    """How much of the speech, 0 to 1, is in the recording's language: the votes for it over all seconds of speech.
+
+    Half of it, at most, of a recording that is half in one language and half in another.
+    """
+    speech_s = sum(vote.speech_s for vote in heard)
+    return max(_votes(heard).values()) / speech_s if speech_s else None
+
+
+def _votes(heard: Iterable[HeardLanguage]) -> dict[str, float]:
     votes: dict[str, float] = defaultdict(float)
     for vote in heard:
         votes[vote.language] += vote.speech_s * vote.probability
-    return max(votes, key=lambda language: votes[language]) if votes else None
+    return votes

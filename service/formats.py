@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +16,7 @@ from core.store.batches import Batch, Refused
 from core.store.estimates import Estimate
 from core.store.jobs import Job
 from core.store.passages import Hit, StoredPassage
-from core.transcript import TranscriptSegment, plain_text
+from core.transcript import HeardLanguage, TranscriptSegment, language_probability, plain_text, spoken_language
 from service.schemas import (
     BatchErrorOut,
     BatchItemOut,
@@ -136,10 +137,12 @@ def _error_out(job: Job) -> ErrorOut | None:
     )
 
 
-def transcript_out(job: Job, language: str | None, segments: list[TranscriptSegment]) -> TranscriptOut:
+def transcript_out(job: Job, heard: Sequence[HeardLanguage], segments: list[TranscriptSegment]) -> TranscriptOut:
     """A transcript as JSON."""
+    probability = language_probability(heard)
     return TranscriptOut(
-        language=language,
+        language=spoken_language(heard),
+        language_probability=None if probability is None else round(probability, 3),
         duration_s=job.duration_s,
         partial=job.status is not JobStatus.COMPLETED,
         text=plain_text(segments),

@@ -167,6 +167,9 @@ class TranscriptOut(BaseModel):
     """A transcript. `partial`: the job has not completed, this is what is done so far."""
 
     language: str | None
+    language_probability: float | None = Field(
+        description="How much of the speech, 0 to 1, was heard as that language; 1 if it was named."
+    )
     duration_s: float | None
     partial: bool
     text: str

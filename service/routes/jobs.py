@@ -20,7 +20,6 @@ from core.store import estimates, interventions, jobs, passages
 from core.store.estimates import UNKNOWN
 from core.store.jobs import Job, JobFilter
 from core.subtitles import MAX_LINE_CHARS, MAX_LINES, MIN_LINE_CHARS
-from core.transcript import spoken_language
 from service.deps import AccountDep, ServiceDep
 from service.formats import from_cursor, job_out, passage_out, to_cursor, transcript_out
 from service.problems import responses
@@ -121,13 +120,13 @@ def get_transcript(
         if job.kind is not JobKind.TRANSCRIPTION:
             raise NotFound("A document has passages, not a transcript.")
         segments = passages.segments_of(connection, job_id)
-        language = spoken_language(passages.heard_languages(connection, job_id))
+        heard = passages.heard_languages(connection, job_id)
     if format in FILE_FORMATS:
         form = FILE_FORMATS[format]
         layout = service.subtitles
         layout = replace(layout, line_chars=max_line_chars or layout.line_chars, lines=max_lines or layout.lines)
         return Response(form.write(segments, layout), media_type=f"{form.media_type}; charset=utf-8")
-    return transcript_out(job, language, segments)
+    return transcript_out(job, heard, segments)
 
 
 @router.get("/{job_id}/passages", response_model_exclude_unset=True, responses=_NOT_FOUND)

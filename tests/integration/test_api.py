@@ -100,7 +100,14 @@ def test_a_transcript_is_partial_until_its_job_is_completed(
 ) -> None:
     job_id = work.submit(database, account)
     url = f"/v1/jobs/{job_id}/transcript"
-    assert api.get(url).json() == {"language": None, "duration_s": None, "partial": True, "text": "", "segments": []}
+    nothing: dict[str, Any] = {
+        "language": None,
+        "language_probability": None,
+        "duration_s": None,
+        "text": "",
+        "segments": [],
+    }
+    assert api.get(url).json() == {**nothing, "partial": True}
     work.prepare(database, job_id, 2)
     work.complete(database, work.claim_one(database, job_id))
 
@@ -108,7 +115,8 @@ def test_a_transcript_is_partial_until_its_job_is_completed(
     work.finish(database, job_id)
     whole = api.get(url).json()
 
-    assert (part["partial"], part["text"], part["language"]) == (True, "Words of part 0.", "en")
+    assert (part["partial"], part["text"]) == (True, "Words of part 0.")
+    assert (part["language"], part["language_probability"]) == ("en", 0.9)
     assert (whole["partial"], whole["text"]) == (False, "Words of part 0.\n\nWords of part 1.")
     assert [(segment["start"], segment["end"]) for segment in whole["segments"]] == [(0.0, 5.0), (60.0, 65.0)]
 

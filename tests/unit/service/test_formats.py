@@ -20,7 +20,7 @@ from core.passages import Passage
 from core.store.estimates import UNKNOWN, Estimate
 from core.store.jobs import Job, JobFailure, JobInput
 from core.store.passages import StoredPassage
-from core.transcript import TranscriptSegment
+from core.transcript import HeardLanguage, TranscriptSegment
 from service.formats import from_cursor, job_out, passage_out, percent, to_cursor, transcript_out
 from service.routes.jobs import _job_place, _passage_place
 
@@ -165,9 +165,17 @@ def test_time_and_place_left_are_null_until_measured() -> None:
     assert (shown.eta_s, shown.queue_position) == (12.3, 7)
 
 
+def test_a_transcript_names_its_language_and_how_much_of_the_speech_is_in_it() -> None:
+    shown = transcript_out(JOB, [HeardLanguage("en", 1.0, 30), HeardLanguage("de", 0.9, 15)], [])
+
+    assert (shown.language, shown.language_probability) == ("en", 0.667)
+    shown = transcript_out(JOB, [], [])
+    assert (shown.language, shown.language_probability) == (None, None)
+
+
 @pytest.mark.parametrize("status", JobStatus)
 def test_a_transcript_is_partial_until_its_job_is_completed(status: JobStatus) -> None:
-    shown = transcript_out(replace(JOB, status=status), "en", [TranscriptSegment(0, 1, "Hello.")])
+    shown = transcript_out(replace(JOB, status=status), [], [TranscriptSegment(0, 1, "Hello.")])
 
     assert shown.partial is (status is not JobStatus.COMPLETED)
 
