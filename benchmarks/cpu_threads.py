@@ -35,7 +35,7 @@ from models.engine import Clip, TranscribeOptions
 from models.registry import ModelKind, find
 from models.whisper import BATCH, WhisperEngine
 from workers.inputs.audio import FULL_SCALE, decode, render_chunk, speech_regions
-from workers.stages.transcribe import on_chunk_clock
+from workers.stages.transcribe import clips_of
 
 MODEL = "base"
 CHUNK_S = 30.0
@@ -102,7 +102,7 @@ def chunks(scratch: Path) -> list[Chunk]:
     return [
         Chunk(
             np.asarray(render_chunk(audio, one) / FULL_SCALE, dtype=np.float32),
-            [on_chunk_clock(clip, one.start_s) for clip in one.clips],
+            clips_of(one),
         )
         for one in planned
     ]

@@ -9,8 +9,10 @@ not grow.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ Sample = tuple[int, int]
 
 _SHOWN = (0.1, 0.5, 1.0)
 _NEAR = 5
+_EVERY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Watch:
     def sample(self, chunks: int) -> None:
         """Look at all processes now. Of those of one name (PostgreSQL's, one for each connection) the mean counts."""
         held: dict[str, list[int]] = defaultdict(list)
-        for pid, name in _names(self._root).items():
+        for pid, name in roles(self._root).items():
             if kib := anonymous_kib(pid):
                 held[name].append(kib)
         for name, each in held.items():
@@ -65,6 +68,35 @@ class Watch:
         last = max((samples[-1][0] for samples in self.samples.values()), default=0)
         found = [_growth(name, samples, last, limit_kib) for name, samples in sorted(self.samples.items())]
         return [one for one in found if one is not None]
+
+
+class Peak:
+    """The most that the processes below one held at once, in MB (10^6 bytes), while the block lasts.
+
+    `io_mb` is that of the io worker, its children and the openers of inputs.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.most_mb = self.io_mb = 0.0
+        self._root = psutil.Process(pid)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(_EVERY_S):
+            with suppress(psutil.Error):  # it has ended meanwhile
+                held = [(role, anonymous_kib(pid)) for pid, role in roles(self._root).items()]
+                io = sum(kib for role, kib in held if role.startswith("io") or role == OPENER)
+                self.most_mb = max(self.most_mb, sum(kib for _, kib in held) * 1024 / 1e6)
+                self.io_mb = max(self.io_mb, io * 1024 / 1e6)
 
 
 def _growth(name: str, samples: Sequence[Sample], chunks: int, limit_kib: float) -> Growth | None:
@@ -85,7 +117,8 @@ def _kept(samples: Sequence[Sample], begin: float, end: float) -> float:
     return min(inside or [kib for _, kib in near])
 
 
-def _names(root: psutil.Process) -> dict[int, str]:
+def roles(root: psutil.Process) -> dict[int, str]:
+    """What each process at and below one is there for, by its pid."""
     names = {root.pid: "up"}
     children: Counter[str] = Counter()
     for process in root.children(recursive=True):

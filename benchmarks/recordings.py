@@ -164,18 +164,19 @@ def provokers() -> list[Recording]:
 
 
 def joined(data: Path, language: str, seconds: float) -> tuple[NDArray[np.int16], str]:
-    """So many seconds of levelled utterances in changing order, shape (n,), and their words: for measuring speed.
+    """Levelled utterances in changing order, so many seconds or a little more, shape (n,), and their words.
 
-    English has the shipped recording among them. The last one may be cut off.
+    For measuring speed. English has the shipped recording among them.
     """
     spoken = levelled(utterances(data, language))
     if language == "en":
         spoken += [Utterance(level(one.samples), one.reference or "") for one in clean(data)]
     drawn = np.random.default_rng(0)
+    endless = (spoken[index] for _ in itertools.count() for index in drawn.permutation(len(spoken)))
     order: list[Utterance] = []
     while sum(one.samples.size / SAMPLE_RATE_HZ + PAUSE_S for one in order) < seconds:
-        order += [spoken[index] for index in drawn.permutation(len(spoken))]
-    samples = spread(order, lambda: silence(PAUSE_S))[: round(seconds * SAMPLE_RATE_HZ)]
+        order.append(next(endless))
+    samples = spread(order, lambda: silence(PAUSE_S))
     return np.rint(samples * (FULL_SCALE - 1)).astype(np.int16), " ".join(one.words for one in order)
 
 

@@ -33,8 +33,8 @@ def slowly(name: str, kind: ModelKind) -> FakeEmbedder:
 
 @pytest.fixture
 def attempts(database: Database, dispatcher: Dispatcher, tmp_path: Path) -> Iterator[Attempts]:
-    stores = context(database, tmp_path, write_tiers(tmp_path / "tiers.toml"))
-    with working(dispatcher, replace(stores, pool=Pool(slowly, math.inf))) as attempts:
+    stores = context(dispatcher, tmp_path, write_tiers(tmp_path / "tiers.toml"))
+    with working(replace(stores, pool=Pool(slowly, math.inf))) as attempts:
         yield attempts
 
 
