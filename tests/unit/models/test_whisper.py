@@ -156,7 +156,7 @@ def test_every_decoding_knows_the_language_the_task_the_prompt_and_the_hotwords(
     engine, model = scripted(batched, [spoken(0, 9, GOOD)])
     run(engine, [clip((0, 9), (11, 20))], TranscribeOptions("de", task, "Wattenmeer", "Priel"))
     known = [(one["task"], one["initial_prompt"], one["hotwords"], one["word_timestamps"]) for one in model.asked]
-    assert known == [(task, "Wattenmeer", "Priel", True)] * 3
+    assert known == [(task, "Wattenmeer", "Priel", True)] * 4
 
 
 def test_times_are_held_inside_the_clip_and_in_order() -> None:
