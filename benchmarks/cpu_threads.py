@@ -5,7 +5,7 @@
 Each way is as many processes as it says, each with a model of its own, which share the chunks of the sample recording
 as workers share a queue. The clock runs from the moment at which all have loaded until the last chunk is done. The ways
 take turns, so that what else the machine does meets all of them; the best round of each counts, and the middle one is
-shown beside it. `service.processes` chooses by the first table, `models.whisper.BATCH` is what the second one says.
+shown beside it. `service.cores` divides a CPU by it; `models.whisper.BATCH` is one of the batches compared here.
 """
 
 from __future__ import annotations

@@ -92,9 +92,8 @@ class WhisperEngine:
                 local_files_only=True,
             )
         self._pipeline: Any = BatchedInferencePipeline(self._model)
-        self._batch = batch or BatchSize(
-            *batch_limits(devices.memory(device))
-        )  # asked now, when the model has taken its part of the memory
+        # Asked now that the model has taken its part of the memory.
+        self._batch = batch or BatchSize(*batch_limits(devices.memory(device)))
 
     def transcribe(
         self, audio: NDArray[np.float32], clips: Sequence[Clip], options: TranscribeOptions

@@ -1,6 +1,6 @@
 """How the cores of a CPU are divided among the processes that infer on it. `service.processes` asks here.
 
-Two processes of one thread each get through more than one of two threads (`benchmarks.cpu_threads`,
+Two processes of one thread each get through about a fifth more than one of two threads (`benchmarks.cpu_threads`,
 docs/performance.md), but each holds the models for itself, and a recording of one chunk is worked by one of them. So
 there are as many processes as cores, until memory or their number speaks against it; threads take up the other cores.
 """
