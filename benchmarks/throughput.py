@@ -231,7 +231,7 @@ def run(data: Path, device: str, minutes: float, long_hours: float) -> tuple[lis
         samples, reference = joined(data, "en", minutes * 60)
         length_s = samples.size / RATE_HZ
         write_flac(samples, file := Path(folder) / "recording.flac")
-        with loaded_service(["user"], SCRIBELANE_HUB_DOWNLOAD="true" if device != "cpu" else "false") as service:
+        with loaded_service(["user"], SCRIBELANE_CPU_WORKERS="0") as service:  # as many as a user has
             rows = [through_the_service(service, file, reference, length_s)]
             openings = []
             for hours in (SHORT_S / 3600, long_hours) if long_hours else ():

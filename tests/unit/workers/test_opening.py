@@ -273,11 +273,11 @@ LEFT_OF_A_RECORDING = {
 
 
 def taken_over(monkeypatch: pytest.MonkeyPatch, folder: Path, *deeds: str) -> Path:
-    """Have recordings decoded by a process that does this, and says after each deed that it gets on."""
+    """Have recordings decoded by a process that does this, says after each deed that it gets on, and waits for `go`."""
     script = folder / "taken_over.py"
-    lines = ["import os, sys", f"raw = {str(folder / 'raw')!r}"]
+    lines = ["import os, time", f"raw, go = {str(folder / 'raw')!r}, {str(folder / 'go')!r}"]
     for deed in deeds:
-        lines += [deed, "print('{\"progress\": true}', flush=True)", "sys.stdin.read()"]
+        lines += [deed, "print('{\"progress\": true}', flush=True)", "while not os.path.exists(go): time.sleep(0.01)"]
     script.write_text("\n".join([*lines, "print('{\"done\": true}')"]))
     monkeypatch.setattr(Request, "argv", lambda request: [sys.executable, str(script)])
     return folder / "raw"
@@ -288,6 +288,7 @@ def test_what_a_taken_over_decoder_puts_in_place_of_its_samples_is_not_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str
 ) -> None:
     raw = taken_over(monkeypatch, tmp_path, LEFT_OF_A_RECORDING[deed])
+    (tmp_path / "go").touch()
     with pytest.raises(MediaUnreadable), decoding(RECORDING, raw) as sound:
         sound.await_until(math.inf)
 
@@ -296,6 +297,7 @@ def test_samples_that_are_taken_away_again_harm_nobody(tmp_path: Path, monkeypat
     raw = taken_over(monkeypatch, tmp_path, "open(raw, 'wb').write(bytes(320_000))", "os.truncate(raw, 1000)")
     with decoding(RECORDING, raw) as sound:
         assert sound.await_until(10.0) == 10.0
+        (tmp_path / "go").touch()
         sound.await_until(math.inf)
         with pytest.raises(MediaUnreadable):
             sound.samples(0.0, 10.0)
