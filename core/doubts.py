@@ -14,7 +14,9 @@ NEAR_S = 10.0
 """Doubts of one kind that lie so near to each other are one warning."""
 
 MOST_WARNINGS = 100
-"""A job keeps no more: whoever reads the first hundred knows what the recording is like."""
+"""A job keeps no more, and says so: whoever reads the first hundred knows what the recording is like."""
+
+NOT_ALL = JobWarning("warnings_left_out", "There are more doubtful places in the recording than are listed here.")
 
 _WARNINGS = {
     "unheard": ("speech_unheard", "Somebody seems to speak here, and no words were understood."),

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
-from core.doubts import MOST_WARNINGS
+from core.doubts import MOST_WARNINGS, NOT_ALL
 from core.job import JobWarning
 from core.passages import Passage
 from core.store.chunks import Claim
@@ -96,7 +96,7 @@ def _transcribed(result: Transcribed, connection: Connection, claim: Claim) -> N
     ]
     if rows:
         connection.execute(sa.insert(segments), rows)
-    _warn(connection, claim, result.warnings)
+    _warn(connection, claim, _as_many_as_are_kept(connection, claim, result.warnings))
 
 
 @write.register
@@ -125,10 +125,20 @@ def _assembled(result: Assembled, connection: Connection, claim: Claim) -> None:
 def _warn(connection: Connection, claim: Claim, warnings: Sequence[JobWarning]) -> None:
     if warnings:
         added = sa.cast([asdict(warning) for warning in warnings], jobs.c.warnings.type)
-        few = sa.func.jsonb_array_length(jobs.c.warnings) < MOST_WARNINGS
         connection.execute(
-            sa.update(jobs).where(jobs.c.id == claim.job_id, few).values(warnings=jobs.c.warnings.op("||")(added)),
+            sa.update(jobs).where(jobs.c.id == claim.job_id).values(warnings=jobs.c.warnings.op("||")(added)),
         )
+
+
+def _as_many_as_are_kept(connection: Connection, claim: Claim, warnings: Sequence[JobWarning]) -> Sequence[JobWarning]:
+    """Those that the job has room for; the last one that fits says that there were more."""
+    if not warnings:
+        return ()
+    so_far = sa.select(sa.func.jsonb_array_length(jobs.c.warnings)).where(jobs.c.id == claim.job_id)
+    room = MOST_WARNINGS - (connection.scalar(so_far) or 0)
+    if room > len(warnings):
+        return warnings
+    return [*warnings[: room - 1], NOT_ALL] if room > 0 else ()
 
 
 def _upsert_passages(

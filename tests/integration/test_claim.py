@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 
+from core.doubts import MOST_WARNINGS, NOT_ALL
 from core.errors import Internal
 from core.job import JobStatus, JobWarning
 from core.options import TranscriptionOptions
@@ -12,6 +13,7 @@ from core.plan import AudioChunk, Clip, Region
 from core.store import chunks, completion, interventions
 from core.store.accounts import Account
 from core.store.chunks import Claim
+from core.store.results import Transcribed
 from core.store.session import Database
 from tests.integration import work
 
@@ -160,3 +162,16 @@ def test_everything_that_a_replaced_process_held_is_an_orphan_at_once(database: 
     work.claim_one(database, work.submit(database, account), worker_id="w/1")
 
     assert orphans(database, worker_id="w/0") == [held.chunk_id]
+
+
+def test_a_job_says_when_it_keeps_no_more_warnings_of_doubt(database: Database, account: Account) -> None:
+    job_id = work.submit(database, account)
+    work.prepare(database, job_id, 3)
+    for ordinal in range(3):
+        doubts = [JobWarning("text_doubtful", "?", 60.0 * ordinal + n, 60.0 * ordinal + n + 1) for n in range(45)]
+        claimed = work.claim_one(database, job_id)
+        work.complete(database, claimed, Transcribed([work.segment(ordinal)], None, None, doubts))
+
+    kept = work.job(database, job_id).warnings
+    assert len(kept) == MOST_WARNINGS
+    assert kept[0] == NOT_ALL
