@@ -79,9 +79,11 @@ def _speech(clip: Clip) -> Sequence[Span]:
     return clip.speech or (Span(clip.start_s, clip.end_s),)
 
 
-def nothing_of(clip: Clip) -> Segment:
-    """The mark of speech of which no text came."""
-    return Segment(clip.start_s, clip.end_s, "", 0.0, 0.0, 0.0, 0.0, doubt=Doubt.UNHEARD)
+def as_it_is(segments: Sequence[Segment], clip: Clip) -> list[Segment]:
+    """What the last try gave: `doubted`, and a mark, a segment without text, for speech of which no word came."""
+    gaps = unheard(segments, clip) if segments else [Span(clip.start_s, clip.end_s)]
+    marks = [Segment(gap.start_s, gap.end_s, "", 0.0, 0.0, 0.0, 0.0, doubt=Doubt.UNHEARD) for gap in gaps]
+    return sorted([*doubted(segments), *marks], key=lambda segment: segment.start_s)
 
 
 def over_speech(segments: Sequence[Segment], clip: Clip) -> list[Segment]:
@@ -99,7 +101,9 @@ def in_order(segments: Sequence[Segment], clip: Clip) -> Iterator[Segment]:
     """The segments inside their clip, none beginning before the one before it ends, nor a word before the last."""
     heard_s = clip.start_s
     for segment in segments:
-        if segment.text or segment.doubt:
+        if segment.doubt is Doubt.UNHEARD:  # it may lie in the middle of another
+            yield segment
+        elif segment.text:
             start_s = min(max(segment.start_s, heard_s), clip.end_s)
             end_s = min(max(segment.end_s, start_s), clip.end_s)
             heard_s = end_s

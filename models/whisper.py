@@ -7,8 +7,9 @@ faster-whisper 1.2.1's batched mode really does decides the shape of this file:
   So it is asked for words alone, which are then aligned with the sound (a tenth more time), and `sentences` makes the
   segments. Only a translation has timestamps, for its words follow another order than the sound;
 - it decodes each clip once, at temperature 0 only, and looks at no threshold, so a loop stays. `judging` looks at each
-  clip, and a bad one is decoded again by the sequential mode, which raises the temperature until it is content. So is
-  speech of which no word came, by itself. What is still in doubt then says so.
+  clip, and one that loops, or has speech of which no word came, is decoded anew in halves, and at last by the
+  sequential mode, which raises the temperature until it is content. `patience` says for how long. What is still in
+  doubt then says so.
 
 Segments come out batch by batch, so memory is bounded and a caller can report progress.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from models.batching import BatchSize, fitting
 from models.devices import Memory
 from models.engine import SAMPLE_RATE_HZ, Clip, Segment, TranscribeOptions, Transcription, Word
 from models.errors import OutOfDeviceMemory, device_errors
-from models.judging import cut_in_two, doubted, failed, in_order, nothing_of, over_speech, unheard
+from models.judging import as_it_is, cut_in_two, failed, in_order, over_speech, unheard
 from models.language import detect
+from models.patience import Patience
 from models.sentences import sentences
 
 MAX_CLIP_S = 30.0
@@ -45,6 +47,7 @@ CLIP_BYTES = 256 * 1024**2
 with batches of 8, in float16 (2,926 and 4,500 MB in int8): 225 MB a clip. Smaller models take less."""
 
 RETRY_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Those of the original Whisper decoder, the next one where the one before has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class _Job:
     audio: NDArray[np.float32]
     language: str
     options: TranscribeOptions
+    patience: Patience = field(default_factory=Patience)
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments that both modes of faster-whisper understand."""
@@ -138,10 +142,12 @@ class WhisperEngine:
             except OutOfDeviceMemory as error:
                 self._batch.halve(error)
                 continue
-            self._batch.ran(len(batch), time.monotonic() - began)
+            took_s = time.monotonic() - began
+            self._batch.ran(len(batch), took_s)
+            job.patience.allow(took_s)
             clips = clips[len(batch) :]
             for clip, segments in zip(batch, decoded, strict=True):
-                with device_errors():
+                with device_errors(), job.patience.taxed():
                     judged = self._judge(job, clip, segments)
                 yield from in_order([sentence for segment in judged for sentence in sentences(segment)], clip)
 
@@ -161,20 +167,21 @@ class WhisperEngine:
     def _judge(self, job: _Job, clip: Clip, segments: list[Segment]) -> list[Segment]:
         """The segments as they are if they hold, or else those of its halves; what is left of doubt is marked."""
         segments = over_speech(segments, clip)
-        gaps = unheard(segments, clip)
-        if not gaps and not failed(segments):
+        if not failed(segments) and not unheard(segments, clip):
             return segments
+        if job.patience.is_over:
+            return as_it_is(segments, clip)
         halves = cut_in_two(clip)
         if halves:  # one at a time: a batch of two may be more than there is memory for
             return [segment for half in halves for segment in self._judge(job, half, *self._decode(job, [half]))]
-        return self._again(job, clip) or [nothing_of(clip)]
+        return as_it_is(self._again(job, clip), clip)
 
     def _again(self, job: _Job, clip: Clip) -> list[Segment]:
         """The clip alone, by the sequential mode with rising temperatures."""
         found, _ = self._model.transcribe(
             _cut(job.audio, clip), temperature=RETRY_TEMPERATURES, beam_size=5, vad_filter=False, **job.arguments()
         )
-        return doubted([_segment(segment, clip.start_s) for segment in found])
+        return [_segment(segment, clip.start_s) for segment in found]
 
 
 def batch_limits(memory: Memory | None) -> tuple[int, int]:

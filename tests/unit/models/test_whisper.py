@@ -20,6 +20,7 @@ from models import vad, weights
 from models.batching import BatchSize
 from models.engine import SAMPLE_RATE_HZ, Clip, Doubt, Segment, Span, TranscribeOptions
 from models.errors import DeviceFailed, OutOfDeviceMemory
+from models.patience import Patience
 from models.registry import ModelKind, find
 from models.repetition import loops
 from models.whisper import WhisperEngine
@@ -122,6 +123,14 @@ def test_a_half_that_does_not_hold_either_is_decoded_with_rising_temperatures() 
     assert [s.text for s in run(engine, [clip((0, 9), (11, 20))])] == [GOOD, "At last."]
     assert model.decoded_again_s == [9.0]
     assert model.asked[-1]["temperature"] == (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def test_when_patience_is_over_what_there_is_is_taken_and_what_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Patience, "is_over", True)
+    engine, model = scripted({0.0: [spoken(0, 9, "First.", avg_logprob=-1.5)]})
+    found = [(s.start_s, s.end_s, s.text, s.doubt) for s in run(engine, [clip((0, 9), (11, 20))])]
+    assert found == [(0, 9, "First.", Doubt.UNSURE), (11, 20, "", Doubt.UNHEARD)]
+    assert len(model.asked) == 1
 
 
 def test_a_silent_part_of_a_clip_is_not_missed() -> None:
