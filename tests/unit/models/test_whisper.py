@@ -268,6 +268,16 @@ def test_the_real_model_reads_a_recording_back_almost_word_for_word(
     )
 
 
+def test_the_real_model_translates_with_times_in_order(engine: WhisperEngine, recording: NDArray[np.float32]) -> None:
+    """From English, which the repository has a recording of: what is asked of the model is the same."""
+    audio = recording[: 20 * SAMPLE_RATE_HZ]
+    answer = engine.transcribe(audio, [Clip(0.0, 20.0)], TranscribeOptions("en", "translate"))
+    segments = list(answer.segments)
+    heard = plain(" ".join(segment.text for segment in segments)).split()
+    assert len(set(heard) & set(plain((EXAMPLES / "recording.txt").read_text()).split()[:60])) > 20
+    assert all(0 <= left.start_s < left.end_s <= right.start_s for left, right in itertools.pairwise(segments))
+
+
 def noise(length_s: float, loudness: float) -> NDArray[np.float32]:
     drawn = np.random.default_rng(5).standard_normal(round(length_s * SAMPLE_RATE_HZ))
     return np.asarray(loudness * drawn, np.float32)
