@@ -173,13 +173,15 @@ def pack_clips(
 def plan_chunks(clips: Iterable[Clip], target_audio_s: float) -> Iterator[AudioChunk]:
     """Group ordered clips into chunks of at most `target_audio_s` of clip time, but at least one clip each.
 
-    A chunk begins and ends with a clip, so the cut between two chunks lies in the silence between two clips.
+    The first has `SHORTEST_CHUNK_S`, so that there is soon something to read. A chunk begins and ends with a clip, so
+    the cut between two chunks lies in the silence between two clips.
     """
     group: list[Clip] = []
+    limit_s = min(SHORTEST_CHUNK_S, target_audio_s)
     for clip in clips:
-        if group and sum(member.audio_s() for member in (*group, clip)) > target_audio_s:
+        if group and sum(member.audio_s() for member in (*group, clip)) > limit_s:
             yield AudioChunk(tuple(group))
-            group = []
+            group, limit_s = [], target_audio_s
         group.append(clip)
     if group:
         yield AudioChunk(tuple(group))

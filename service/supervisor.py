@@ -18,6 +18,8 @@ from pathlib import Path
 
 import structlog
 
+from core.courtesy import give_way
+
 log = structlog.get_logger(__name__)
 
 _PR_SET_PDEATHSIG = 1
@@ -155,6 +157,6 @@ def _prepare(orphan_signal: signal.Signals, niceness: int) -> Callable[[], None]
         if libc is not None:
             libc.prctl(_PR_SET_PDEATHSIG, int(orphan_signal))
         if niceness:
-            os.nice(niceness)
+            give_way(niceness)
 
     return prepare

@@ -46,6 +46,9 @@ _TEND_S = 0.5
 _BACKGROUND = 5
 """Niceness of what infers, so that the API and search stay quick on a machine that is fully busy."""
 
+_BEHIND = 10
+"""And of what opens inputs: a long recording that is still being cut does not hold up its own first segment."""
+
 
 def run(data_dir: Path, port: int) -> None:
     """Start everything, print `ready`, and tend it until told to stop. Raises `Misconfigured`."""
@@ -87,7 +90,7 @@ def _start(supervisor: Supervisor, data_dir: Path, port: int) -> None:
     _run(supervisor, "api", processes.api(HOST, port))
     _run(supervisor, "beat", processes.beat())
     _run(supervisor, "query", processes.query_worker())
-    _run(supervisor, "io", processes.io_worker(), niceness=_BACKGROUND)
+    _run(supervisor, "io", processes.io_worker(), niceness=_BEHIND)
     for device in _devices():
         command = processes.inference_worker(device, INFERENCE_QUEUES, processes.cpu_division())
         _run(supervisor, f"worker-{device.replace(':', '')}", command, niceness=_BACKGROUND)

@@ -15,6 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from core.courtesy import give_way
 from core.errors import JobError
 from core.job import JobKind
 from workers.inputs.confinement import Bounds, Reach, confine
@@ -32,6 +33,7 @@ def main(request: dict[str, Any]) -> None:
     for word in (signal.SIGTERM, signal.SIGINT):  # a worker that is stopped finishes its chunk; its end is ours
         signal.signal(word, signal.SIG_IGN)
     path, result = Path(request["path"]), Path(request["result"])
+    give_way(0)  # as its worker does, of which it has the niceness, but not the session
     _say(refused=confine(Bounds(**request["bounds"]), Reach(path, result.parent)))
     try:
         _open(JobKind(request["kind"]), path, result, request["most"])

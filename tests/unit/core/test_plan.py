@@ -12,6 +12,7 @@ from core.plan import (
     MAX_CLIP_S,
     MAX_GAP_S,
     MAX_PAUSE_S,
+    SHORTEST_CHUNK_S,
     AudioChunk,
     Clip,
     MediaClock,
@@ -109,6 +110,12 @@ def test_chunks_do_not_overlap_and_hold_about_the_audio_that_was_asked_for(
         assert audio_s <= target_s + 1e-6 or len(chunk.clips) == 1
 
 
+def test_the_first_chunk_is_short_so_that_there_is_soon_something_to_read() -> None:
+    clips = [clip((20.0 * n, 20.0 * n + 9)) for n in range(20)]
+    lengths_s = [chunk.audio_s for chunk in plan_chunks(clips, 100)]
+    assert lengths_s[0] <= SHORTEST_CHUNK_S < 90 < lengths_s[1]
+
+
 def test_a_clip_longer_than_the_target_is_a_chunk_of_its_own() -> None:
     clips = [clip((0, 25)), clip((26, 50))]
     assert list(plan_chunks(clips, 10)) == [AudioChunk((each,)) for each in clips]
@@ -116,8 +123,9 @@ def test_a_clip_longer_than_the_target_is_a_chunk_of_its_own() -> None:
 
 def test_sparse_speech_carries_no_silence_along() -> None:
     clips = [clip((minute * 60, minute * 60 + 2)) for minute in range(20)]
-    (chunk,) = plan_chunks(clips, 60)
-    assert chunk.audio_s == pytest.approx(20 * 2 + 19 * MAX_PAUSE_S)
+    first, second = plan_chunks(clips, 60)
+    assert len(first.clips) + len(second.clips) == 20
+    assert first.audio_s + second.audio_s == pytest.approx(20 * 2 + 18 * MAX_PAUSE_S)
 
 
 @given(region_lists(), st.data())
@@ -144,6 +152,7 @@ def test_what_begins_in_a_pause_begins_after_it_and_what_ends_in_it_ended_before
 
 def test_a_recording_without_an_end_gives_its_first_chunk_all_the_same() -> None:
     heard = (Region(6.0 * n, 6.0 * n + 5) for n in itertools.count())
-    chunk = next(plan_chunks(pack_clips(heard), 60))
-    assert 45 <= chunk.end_s <= 60
-    assert next(heard).start_s <= 60 + 2 * MAX_CLIP_S
+    first, second = itertools.islice(plan_chunks(pack_clips(heard), 60), 2)
+    assert 20 <= first.end_s <= 36
+    assert 45 <= second.end_s - second.start_s <= 72
+    assert next(heard).start_s <= second.end_s + 2 * MAX_CLIP_S
