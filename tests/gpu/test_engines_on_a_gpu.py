@@ -9,13 +9,14 @@ import ctranslate2
 import numpy as np
 import pytest
 
-from core.plan import pack_clips
-from models import devices, vad, weights
+from core.plan import pack_clips, plan_chunks
+from models import devices, weights
 from models.embedder import EmbeddingEngine
-from models.engine import Clip, TranscribeOptions
+from models.engine import TranscribeOptions
 from models.registry import ModelKind, ModelSpec, find
 from models.whisper import WhisperEngine
-from workers.inputs.audio import DecodedAudio, decode, speech_regions
+from workers.inputs.audio import DecodedAudio, decode, render_chunk, speech_regions
+from workers.stages.transcribe import hear
 
 pytestmark = [
     pytest.mark.gpu,
@@ -47,11 +48,10 @@ def test_a_gpu_that_computes_is_taken_for_sound() -> None:
 
 
 def test_a_recording_is_transcribed_on_the_gpu(whisper: WhisperEngine, recording: DecodedAudio) -> None:
-    clips = [Clip(clip.start_s, clip.end_s) for clip in pack_clips(speech_regions(recording, vad.find_speech))]
-    audio = recording.samples(0, recording.duration_s)
-    heard = whisper.transcribe(audio, clips, TranscribeOptions())
-    text = " ".join(segment.text for segment in heard.segments)
-    assert heard.language == "en"
+    chunks = plan_chunks(pack_clips(speech_regions(recording)), 600)
+    heard = [hear(whisper, render_chunk(recording, chunk), chunk, TranscribeOptions()) for chunk in chunks]
+    text = " ".join(segment.text for answer in heard for segment in answer.segments)
+    assert {answer.language for answer in heard} == {"en"}
     assert "The moon does most of the work" in text
 
 
