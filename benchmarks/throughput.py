@@ -38,6 +38,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import ctranslate2
 import jiwer
 import psutil
 
@@ -231,7 +232,8 @@ def run(data: Path, device: str, minutes: float, long_hours: float) -> tuple[lis
         samples, reference = joined(data, "en", minutes * 60)
         length_s = samples.size / RATE_HZ
         write_flac(samples, file := Path(folder) / "recording.flac")
-        with loaded_service(["user"], SCRIBELANE_CPU_WORKERS="0") as service:  # as many as a user has
+        seen = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
+        with loaded_service(["user"], SCRIBELANE_CPU_WORKERS="0", **seen) as service:  # as many as a user has
             rows = [through_the_service(service, file, reference, length_s)]
             openings = []
             for hours in (SHORT_S / 3600, long_hours) if long_hours else ():
@@ -252,6 +254,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if chosen.data is None:
         parser.error("name the folder of the utterances with --data or SCRIBELANE_BENCH_DATA")
+    if chosen.device != "cpu" and not ctranslate2.get_cuda_device_count():
+        parser.error("there is no GPU to be seen")
     rows, openings = run(chosen.data, chosen.device, chosen.minutes, chosen.long_hours)
     print(table(rows), *([openings_table(openings)] if openings else []), sep="\n\n")
     RESULTS.parent.mkdir(exist_ok=True)

@@ -37,10 +37,12 @@ class Doubted:
 def warnings(doubted: Iterable[Doubted]) -> list[JobWarning]:
     """A warning for each stretch of doubts of one kind, with its time; the doubts come in order."""
     stretches: list[Doubted] = []
+    last: dict[str, int] = {}
     for doubt in doubted:
-        last = stretches[-1] if stretches else None
-        if last and last.kind == doubt.kind and doubt.start_s - last.end_s <= NEAR_S:
-            stretches[-1] = replace(last, end_s=doubt.end_s)
+        at = last.get(doubt.kind)
+        if at is not None and doubt.start_s - stretches[at].end_s <= NEAR_S:
+            stretches[at] = replace(stretches[at], end_s=max(stretches[at].end_s, doubt.end_s))
         else:
+            last[doubt.kind] = len(stretches)
             stretches.append(doubt)
     return [JobWarning(*_WARNINGS[stretch.kind], stretch.start_s, stretch.end_s) for stretch in stretches]

@@ -142,6 +142,14 @@ class MediaClock:
         """Of something that ends: in a pause, when the region before it does."""
         return self._time_s(self._index(audio_s, before=True), audio_s)
 
+    def in_one_region_s(self, start_s: float, end_s: float) -> tuple[float, float]:
+        """Of a word: it was said in the region that has most of it, also where it was aligned with a pause as well."""
+        among = self._placed[self._index(start_s) : self._index(end_s, before=True) + 1] or [
+            self._placed[self._index(start_s)]
+        ]
+        placed = max(among, key=lambda one: min(end_s, one.until_s) - max(start_s, one.at_s))
+        return self._in(placed, start_s), self._in(placed, end_s)
+
     def _index(self, audio_s: float, *, before: bool = False) -> int:
         found = bisect_right(self._at_s, audio_s) - 1
         if before and found > 0 and audio_s <= self._at_s[found]:
@@ -149,7 +157,9 @@ class MediaClock:
         return max(found, 0)
 
     def _time_s(self, index: int, audio_s: float) -> float:
-        placed = self._placed[index]
+        return self._in(self._placed[index], audio_s)
+
+    def _in(self, placed: Placed, audio_s: float) -> float:
         return placed.region.start_s + min(max(audio_s - placed.at_s, 0.0), placed.region.length_s)
 
 

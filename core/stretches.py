@@ -15,7 +15,7 @@ from core.punctuation import ENDS_SENTENCE, joined
 from core.transcript import TranscriptSegment
 
 PAUSE_S = 1.0
-"""Who is silent this long ends a stretch, also in a sentence: Whisper hears nothing across it (`core.plan`)."""
+"""Who is silent this long ends a stretch, also in a sentence: a cue that stands over a pause is read long before."""
 
 LONGEST_S = 60.0
 """A stretch takes in no further segment after this time. Without punctuation it would have no end."""

@@ -48,7 +48,9 @@ def doubted(segments: Sequence[Segment]) -> list[Segment]:
     kept: list[Segment] = []
     for segment in heard:
         text = without_loops(segment.text)
-        if not kept or kept[-1].text != text:
+        if kept and kept[-1].text == text:
+            kept[-1] = replace(kept[-1], end_s=segment.end_s, words=())
+        else:
             words = segment.words if text == segment.text else ()
             kept.append(replace(segment, text=text, words=words, doubt=Doubt.REPEATED))
     return kept
@@ -81,9 +83,10 @@ def _speech(clip: Clip) -> Sequence[Span]:
 
 def as_it_is(segments: Sequence[Segment], clip: Clip) -> list[Segment]:
     """What the last try gave: `doubted`, and a mark, a segment without text, for speech of which no word came."""
-    gaps = unheard(segments, clip) if segments else [Span(clip.start_s, clip.end_s)]
+    kept = doubted(segments)
+    gaps = unheard(kept, clip) if kept else [Span(clip.start_s, clip.end_s)]
     marks = [Segment(gap.start_s, gap.end_s, "", 0.0, 0.0, 0.0, 0.0, doubt=Doubt.UNHEARD) for gap in gaps]
-    return sorted([*doubted(segments), *marks], key=lambda segment: segment.start_s)
+    return sorted([*kept, *marks], key=lambda segment: segment.start_s)
 
 
 def over_speech(segments: Sequence[Segment], clip: Clip) -> list[Segment]:

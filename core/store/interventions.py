@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from core.errors import Conflict, NotFound
-from core.job import ENDED, JobStatus, Stage
+from core.job import ENDED, JobKind, JobStatus, Stage
 from core.quota import cost_of
-from core.store import idempotency, usage
+from core.store import idempotency, planning, usage
 from core.store.admission import admit, lock_account
 from core.store.jobs import Job, end_chunks, get, lock, lock_batch
 from core.store.tables import batches, jobs
@@ -68,8 +68,11 @@ def retry(connection: Connection, job_id: UUID, account_id: UUID, tiers: Tiers) 
     erased = sa.select(jobs.c.chunk_blobs_erased_at.is_not(None)).where(jobs.c.id == job_id)
     if job.stage is Stage.TRANSCRIBE and connection.scalar(erased):  # by a release that kept nothing of a failed job
         raise Conflict("The audio that is left to transcribe was erased; submit the recording again.")
-    cost = cost_of(job.kind, duration_s=job.duration_s, pages=job.pages, chunks_total=job.chunks_total)
-    if cost is not None:  # else it failed while it was opened, and reserves when that succeeds
+    n_chunks, duration_s = job.chunks_total, job.duration_s
+    if job.kind is JobKind.TRANSCRIPTION and n_chunks is None:  # it failed while it was prepared, which holds the rest
+        n_chunks, duration_s = planning.emitted(connection, job_id)
+    cost = cost_of(job.kind, duration_s=duration_s, pages=job.pages, chunks_total=n_chunks)
+    if cost is not None:
         usage.reserve_again(connection, account_id, job_id, cost, tiers)
     anew = {
         **dict.fromkeys(("started_at", "finished_at", "admitted_at", "chunk_blobs_erased_at")),

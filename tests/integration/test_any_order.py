@@ -217,10 +217,8 @@ BROKEN = {
         ) held, (
             SELECT coalesce(sum(coalesce(duration_s, (
                        SELECT 60.0 * max(ordinal) + 5 FROM chunks
-                       WHERE job_id = j.id AND stage = 'transcribe' AND NOT EXISTS (
-                           SELECT FROM usage_events WHERE job_id = j.id AND kind = 'refund' AND id > all (
-                               SELECT id FROM usage_events WHERE job_id = j.id AND kind = 'reserve')))
-                   )), 0) AS audio_s,
+                       WHERE job_id = j.id AND stage = 'transcribe'
+                   ))), 0) AS audio_s,
                    coalesce(sum(pages), 0) AS pages
             FROM jobs j WHERE status IN ('queued', 'processing')
         ) open

@@ -146,6 +146,7 @@ def test_a_job_that_failed_meanwhile_is_tried_again_from_where_it_was(
     end_by_what_it_meets(database, preparing)
     with database.transaction() as connection:
         interventions.retry(connection, preparing.job_id, account.id, work.TIERS)
+    assert quota.balance(database, account).reserved == 65  # before any of it is worked again
 
     waiting = {(row.stage, row.ordinal): row for row in work.chunk_rows(database, preparing.job_id)}
     assert {place for place, row in waiting.items() if row.status == "queued"} == {("prepare", 0), ("transcribe", 1)}

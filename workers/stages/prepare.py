@@ -35,6 +35,10 @@ if TYPE_CHECKING:  # Beat imports the tasks too, in an image without the librari
     from workers.inputs.audio import Sound
     from workers.inputs.pdf import PdfText
 
+_AHEAD_METERED = 1
+"""Chunks that are transcribed before the length is known, where it counts: a recording that turns out longer than what
+is left, or than its tier accepts, gives back what it held, and would otherwise be transcribed in part for nothing."""
+
 PASSAGES_PER_CHUNK = 64
 """A few seconds of embedding on two CPU cores: short enough to share, long enough to batch."""
 
@@ -57,19 +61,24 @@ def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prep
     """Queue chunk after chunk. An attempt that follows another goes on where that one was interrupted."""
     with context.database.transaction() as connection:
         n_chunks, from_s = planning.emitted(connection, claim.job_id)
-    limit_s, open_limits = context.tiers.plan(claim.tier).media_max_s, context.limits.open
-    with opening.decoding(
-        path, path.with_name("decoded"), max_s=limit_s, limits=open_limits, on_progress=lease.progress
-    ) as sound:
-        for chunk in _chunks(context, claim, lease, sound, from_s):
-            _emit(context, claim, n_chunks, chunk, sound)
+    tier, held_back = context.tiers.plan(claim.tier), []
+    at_once = _AHEAD_METERED if tier.monthly_audio_s is not None else math.inf
+    decoded, limits = path.with_name("decoded"), context.limits.open
+    with opening.decoding(path, decoded, max_s=tier.media_max_s, limits=limits, on_progress=lease.progress) as sound:
+        for ordinal, chunk in enumerate(_chunks(context, claim, lease, sound, from_s), n_chunks):
+            _store(context, claim, ordinal, chunk, sound)
             lease.progress()
+            if ordinal < at_once:
+                _emit(context, claim, chunk)
+            else:
+                held_back.append(chunk)
             n_chunks += 1
         duration_s = sound.await_until(math.inf)
+    ownership.check(context.database, context.blobs)  # or they may lie where the store's volume is to be mounted
     warnings = [_NO_SPEECH] if not n_chunks else []
     if sound.damaged:
         warnings.append(_DAMAGED)
-    return Prepared(duration_s=duration_s, warnings=warnings)
+    return Prepared(held_back, duration_s=duration_s, warnings=warnings)
 
 
 def _chunks(context: Context, claim: Claim, lease: Lease, sound: Sound, from_s: float) -> Iterator[AudioChunk]:
@@ -86,13 +95,17 @@ def _chunks(context: Context, claim: Claim, lease: Lease, sound: Sound, from_s: 
     return (replace(chunk, attempt=claim.attempt) for chunk in chunks)
 
 
-def _emit(context: Context, claim: Claim, ordinal: int, chunk: AudioChunk, sound: Sound) -> None:
-    """Store the chunk's audio and let it be transcribed."""
+def _store(context: Context, claim: Claim, ordinal: int, chunk: AudioChunk, sound: Sound) -> None:
+    """Store the chunk's audio."""
     from workers.inputs import audio
 
     samples = audio.render_chunk(sound, chunk)
     context.blobs.put(blob_store.chunk_key(claim.job_id, ordinal, claim.attempt), samples.tobytes())
-    ownership.check(context.database, context.blobs)  # or it may lie where the store's volume is to be mounted
+
+
+def _emit(context: Context, claim: Claim, chunk: AudioChunk) -> None:
+    """Let a stored chunk be transcribed, while the rest is cut."""
+    ownership.check(context.database, context.blobs)
     with context.database.transaction() as connection:
         planning.emit(connection, claim, chunk, context.tiers)
     context.bell.ring()

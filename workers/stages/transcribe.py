@@ -78,13 +78,9 @@ def clips_of(chunk: AudioChunk) -> list[Clip]:
 def _on_media_clock(segment: Segment, clock: MediaClock) -> Iterator[Segment]:
     """The segment in as many parts as there are long pauses in it, which its chunk's audio does not have."""
 
-    def moved(seconds: Segment | Word) -> tuple[float, float]:
-        start_s = round(clock.begins_s(seconds.start_s), 3)
-        return start_s, max(start_s, round(clock.ends_s(seconds.end_s), 3))
-
     words: list[Word] = []
     for word in segment.words:
-        start_s, end_s = moved(word)
+        start_s, end_s = (round(at_s, 3) for at_s in clock.in_one_region_s(word.start_s, word.end_s))
         if words and start_s - words[-1].end_s > PAUSE_S:
             yield _of_words(segment, words)
             words = []
@@ -92,8 +88,8 @@ def _on_media_clock(segment: Segment, clock: MediaClock) -> Iterator[Segment]:
     if words:
         yield _of_words(segment, words)
     else:
-        start_s, end_s = moved(segment)
-        yield replace(segment, start_s=start_s, end_s=end_s)
+        start_s = round(clock.begins_s(segment.start_s), 3)
+        yield replace(segment, start_s=start_s, end_s=max(start_s, round(clock.ends_s(segment.end_s), 3)))
 
 
 def _of_words(segment: Segment, words: Sequence[Word]) -> Segment:

@@ -156,3 +156,11 @@ def test_a_recording_without_an_end_gives_its_first_chunk_all_the_same() -> None
     assert 20 <= first.end_s <= 36
     assert 45 <= second.end_s - second.start_s <= 72
     assert next(heard).start_s <= second.end_s + 2 * MAX_CLIP_S
+
+
+def test_a_word_was_said_in_one_region_also_where_it_was_aligned_with_the_pause() -> None:
+    clock = MediaClock(AudioChunk((clip((10, 12), (16, 18)),), max_pause_s=0.5))
+    assert clock.in_one_region_s(1.5, 2.6) == (11.5, 12)
+    assert clock.in_one_region_s(1.9, 3.0) == (16, 16.5)
+    assert clock.in_one_region_s(2.1, 2.4) in ((12, 12), (16, 16))
+    assert clock.in_one_region_s(0.5, 1.0) == (10.5, 11.0)

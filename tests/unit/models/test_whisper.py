@@ -103,6 +103,7 @@ def test_a_loop_that_survives_every_temperature_is_said_once(again: list[Any]) -
     engine, _ = scripted({0.0: [spoken(0, 9, LOOP)]}, again)
     (segment,) = run(engine, [Clip(0, 9)])
     assert (segment.text.lower(), segment.doubt) == ("thank you.", Doubt.REPEATED)
+    assert (segment.start_s, segment.end_s) == (0, 9)
 
 
 def test_a_clip_of_which_some_speech_came_to_nothing_is_decoded_anew_in_halves() -> None:
@@ -146,11 +147,12 @@ def test_speech_of_which_nothing_comes_at_all_is_told() -> None:
     assert model.decoded_again_s == [20.0]
 
 
-def test_what_the_model_never_believes_is_marked_and_what_it_takes_for_silence_is_left_out() -> None:
+def test_what_the_model_never_believes_is_marked_and_so_is_what_it_takes_for_silence() -> None:
     again = [spoken(0, 4, "Perhaps this.", avg_logprob=-1.2), spoken(4, 9, "Thank you.", avg_logprob=-1.2)]
     again[1].no_speech_prob = 0.9
     engine, _ = scripted({0.0: [spoken(0, 9, GOOD, avg_logprob=-1.4)]}, again)
-    assert [(s.text, s.doubt) for s in run(engine, [Clip(0, 9)])] == [("Perhaps this.", Doubt.UNSURE)]
+    found = [(s.start_s, s.end_s, s.text, s.doubt) for s in run(engine, [Clip(0, 9)])]
+    assert found == [(0, 4, "Perhaps this.", Doubt.UNSURE), (4, 9, "", Doubt.UNHEARD)]
 
 
 def test_text_where_nobody_speaks_is_left_out() -> None:
