@@ -18,6 +18,7 @@ PROCESS_BYTES = 1024**3
 """Taken to be what a process with `base` and an embedding model holds; half of the memory is there for all of them."""
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ class Division:
 
 
 def this_machine() -> Machine:
-    """The cores that this process may run on; the memory of the machine, or of its container where that is less."""
+    """The cores that this process may run on and the memory of the machine, or of its container where that is less."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = min(cores, _container_cores() or cores)
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(cores, min(memory_bytes, _container_bytes() or memory_bytes))
 
@@ -49,6 +51,15 @@ def divide(machine: Machine, processes: int = 0, threads: int = 0) -> Division:
         fit = min(MOST, machine.cores // threads if threads else machine.cores)
         processes = max(1, min(fit, machine.memory_bytes // 2 // PROCESS_BYTES))
     return Division(processes, threads or max(1, machine.cores // processes))
+
+
+def _container_cores() -> int | None:
+    """Of a quota such as `150000 100000` (microseconds in each so many): the cores that it keeps busy, rounded up."""
+    try:
+        quota, period = map(int, _CGROUP_QUOTA.read_text().split())
+    except (OSError, ValueError):  # as below
+        return None
+    return max(1, -(-quota // period))
 
 
 def _container_bytes() -> int | None:

@@ -203,7 +203,7 @@ def end_chunks(connection: Connection, job_id: UUID) -> None:
 def _warnings(stored: Sequence[Mapping[str, Any]]) -> list[JobWarning]:
     """In the order of what they are about: first those of the whole."""
     warnings = [JobWarning(one["code"], one["message"], one.get("start_s"), one.get("end_s")) for one in stored]
-    return sorted(warnings, key=lambda warning: warning.start_s or 0.0)
+    return sorted(warnings, key=lambda warning: -1.0 if warning.start_s is None else warning.start_s)
 
 
 def _job(row: Row[Any]) -> Job:

@@ -63,3 +63,14 @@ def test_where_there_are_no_control_groups_the_memory_is_the_machines(
     monkeypatch.setattr(cores, "_CGROUP_LIMIT", tmp_path / "absent")
 
     assert cores.this_machine().memory_bytes == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("50000 100000\n", 1), ("100000 100000\n", 1), ("max 100000\n", None)])
+def test_the_cores_of_a_container_are_those_that_its_quota_keeps_busy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, expected: int | None
+) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(quota)
+    monkeypatch.setattr(cores, "_CGROUP_QUOTA", file)
+
+    assert cores.this_machine().cores == (expected or len(os.sched_getaffinity(0)))
