@@ -56,7 +56,11 @@ class TranscriptionOptions(_Options):
     language: str | None = Field(None, max_length=10, description="Such as `en`; none: detect it.")
     task: Literal["transcribe", "translate"] = Field("transcribe", description="`translate` gives English text.")
     word_timestamps: bool = Field(False, description="Times for each word.")
-    prompt: Text | None = Field(None, max_length=2000, description="Text that precedes; steers spelling and style.")
+    prompt: Text | None = Field(
+        None,
+        max_length=2000,
+        description="Text that precedes; steers spelling and style. With `hotwords`, about 150 words are heeded.",
+    )
     hotwords: Text | None = Field(None, max_length=2000, description="Words that are likely to occur.")
     index: bool = Field(True, description="Embed the transcript, so that search finds it.")
 

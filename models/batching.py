@@ -39,11 +39,11 @@ class BatchSize:
             self._judge(max(self._rates))
             self._rates.clear()
 
-    def halve(self, error: OutOfDeviceMemory) -> None:
-        """Try with fewer from now on, for good. Raises `error` where one is too many already."""
-        if self.n == 1:
+    def halve(self, tried: int, error: OutOfDeviceMemory) -> None:
+        """So many were too many: try with half of them from now on, for good. Raises `error` where one is too many."""
+        if tried == 1:
             raise error
-        self._stay(self.n // 2)
+        self._stay(tried // 2)
 
     def _judge(self, rate: float) -> None:
         if rate < self._before * _PAYS:

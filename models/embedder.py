@@ -60,7 +60,7 @@ class EmbeddingEngine:
                 with device_errors():
                     return self._encode(prefixed)
             except OutOfDeviceMemory as error:
-                self._batch.halve(error)
+                self._batch.halve(min(self._batch.n, len(prefixed)), error)
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         vectors = self._model.encode(

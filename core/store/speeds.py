@@ -19,6 +19,9 @@ _WEIGHT = 0.2
 FORGOTTEN_S = 86400
 """A device that has measured nothing for so long decides nothing any more; it may be gone."""
 
+WHOLE_S = 30.0
+"""A chunk with less speech weighs less: a window of Whisper takes as long however little is in it."""
+
 SILENT_S = 60
 """A worker that was not heard of for so long works nothing."""
 
@@ -49,8 +52,9 @@ def keep(connection: Connection, model: str | None, lane: Lane, measured: Measur
     if measured.infer_s <= 0 or measured.speech_s <= 0:
         return
     speed = measured.speech_s / measured.infer_s
+    weight = _WEIGHT * min(1.0, measured.speech_s / WHOLE_S)
     connection.execute(
-        _KEEP, {"model": model_key(model), "device": measured.device, "lane": lane, "speed": speed, "weight": _WEIGHT}
+        _KEEP, {"model": model_key(model), "device": measured.device, "lane": lane, "speed": speed, "weight": weight}
     )
 
 

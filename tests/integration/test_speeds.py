@@ -91,3 +91,11 @@ def test_figures_that_decide_nothing_any_more_are_deleted(database: Database) ->
     with database.transaction() as connection:
         assert [speeds.forget_old(connection) for _ in range(2)] == [1, 0]
     assert [row.device for row in work.execute(database, "SELECT device FROM speeds")] == ["host/cuda:0"]
+
+
+def test_a_chunk_with_hardly_any_speech_weighs_hardly_anything(database: Database) -> None:
+    with database.transaction() as connection:
+        speeds.keep(connection, "base", Lane.EXPRESS, Measured("h/cpu", speech_s=60, infer_s=6))
+        for _ in range(10):
+            speeds.keep(connection, "base", Lane.EXPRESS, Measured("h/cpu", speech_s=0.1, infer_s=10))
+        assert (speeds.slowest(connection, "base", Lane.EXPRESS) or 0) > 9.9

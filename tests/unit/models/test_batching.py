@@ -22,7 +22,7 @@ class Engine:
         for _ in range(batches):
             self.tried.append(batch.n)
             if batch.n > self.room:
-                batch.halve(OutOfDeviceMemory("CUDA failed: out of memory"))
+                batch.halve(batch.n, OutOfDeviceMemory("CUDA failed: out of memory"))
             else:
                 batch.ran(batch.n, batch.n / self.rate(batch.n))
         return batch.n
@@ -96,3 +96,11 @@ def test_one_at_once_that_has_no_room_is_the_callers_to_know() -> None:
 )
 def test_what_fits_is_a_power_of_two_between_one_and_the_most(free: int, expected: int) -> None:
     assert fitting(free, 100, 64) == expected
+
+
+def test_a_batch_that_was_not_full_and_too_many_all_the_same_is_halved_itself() -> None:
+    batch = BatchSize(64)
+
+    batch.halve(5, OutOfDeviceMemory("CUDA failed: out of memory"))
+
+    assert batch.n == 2

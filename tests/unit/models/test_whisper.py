@@ -36,6 +36,7 @@ class ScriptedModel:
 
     def __init__(self, batched: Mapping[Any, list[Any]], again: list[Any]) -> None:
         self.model = SimpleNamespace(is_multilingual=False)
+        self.hf_tokenizer = SimpleNamespace(encode=lambda text, **_: SimpleNamespace(ids=text.split()), decode=" ".join)
         self.batched = batched
         self.again = again
         self.decoded_again_s: list[float] = []
@@ -278,6 +279,14 @@ def test_the_real_model_translates_with_times_in_order(engine: WhisperEngine, re
     heard = plain(" ".join(segment.text for segment in segments)).split()
     assert len(set(heard) & set(plain((EXAMPLES / "recording.txt").read_text()).split()[:60])) > 20
     assert all(0 <= left.start_s < left.end_s <= right.start_s for left, right in itertools.pairwise(segments))
+
+
+def test_long_prompts_and_hotwords_leave_room_for_what_is_said(
+    engine: WhisperEngine, recording: NDArray[np.float32]
+) -> None:
+    told = TranscribeOptions("en", prompt="tide moon " * 200, hotwords="Bay Fundy " * 200)
+    segments = list(engine.transcribe(recording[: 20 * SAMPLE_RATE_HZ], [Clip(0.0, 20.0)], told).segments)
+    assert len(" ".join(segment.text for segment in segments).split()) > 30
 
 
 def noise(length_s: float, loudness: float) -> NDArray[np.float32]:
