@@ -61,7 +61,7 @@ def test_the_count_of_tokens_says_exactly_what_the_model_still_reads(engine: Emb
 def test_a_batch_that_does_not_fit_is_halved_and_every_text_keeps_its_vector(
     engine: EmbeddingEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = ["The tide is high.", "Bread is baked.", "He plays chess."]
+    texts = ["The tide is high.", "Bread is baked.", "He plays chess."] * BATCH
     expected, encode, tried = engine.embed(texts), engine._model.encode, []
 
     def full(texts: list[str], *, batch_size: int, **how: Any) -> Any:
