@@ -57,13 +57,22 @@ class TimedText:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A searchable piece of text with its citation: pages (1-based, both included) or seconds on the media clock."""
+    """A searchable piece of text with its citation: pages (1-based, both included) or seconds on the media clock.
+
+    `page_label` is the page as it is printed (`iii`, `iii–iv`), `section` the chapter or heading that it stands under,
+    `char_start` and `char_end` its place in the text of the document or transcript. Each is None where unknown.
+    """
 
     text: str
     page_from: int | None
     page_to: int | None
     start_s: float | None
     end_s: float | None
+    page_label: str | None = None
+    char_start: int | None = None
+    char_end: int | None = None
+    section: str | None = None
+    speaker: str | None = None
 
 
 def from_pages(pages: Sequence[Page], count_tokens: CountTokens, max_tokens: int) -> list[Passage]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from core.details import DocumentDetails, MediaDetails
 from core.errors import InvalidRequest
 from core.job import JobKind, JobStatus
 from core.passages import Passage
@@ -21,8 +22,10 @@ from service.schemas import (
     BatchErrorOut,
     BatchItemOut,
     BatchOut,
+    ChapterOut,
     CitationOut,
     ErrorOut,
+    HeadingOut,
     HitOut,
     InputOut,
     JobOut,
@@ -52,16 +55,15 @@ def job_out(job: Job, estimate: Estimate, base_url: str) -> JobOut:
         lane=job.lane,
         tier=job.tier,
         status_url=url,
-        progress=ProgressOut(chunks_done=job.chunks_done, chunks_total=job.chunks_total, percent=percent(job)),
+        progress=ProgressOut(
+            chunks_done=job.chunks_done,
+            chunks_total=job.chunks_total,
+            percent=percent(job),
+            stage_percent=job.stage_percent,
+        ),
         queue_position=estimate.queue_position,
         eta_s=None if estimate.eta_s is None else round(estimate.eta_s, 1),
-        input=InputOut(
-            type=job.input.type,
-            name=job.input.name,
-            url=job.input.url,
-            duration_s=job.duration_s,
-            pages=job.pages,
-        ),
+        input=_input_out(job),
         options=job.options.model_dump(),
         metadata=dict(job.metadata),
         usage=UsageOut(
@@ -77,6 +79,25 @@ def job_out(job: Job, estimate: Estimate, base_url: str) -> JobOut:
         finished_at=job.finished_at,
         expires_at=job.expires_at,
         urls=urls,
+    )
+
+
+def _input_out(job: Job) -> InputOut:
+    said = job.details
+    media = said if isinstance(said, MediaDetails) else MediaDetails()
+    outline = said.outline if isinstance(said, DocumentDetails) else ()
+    return InputOut(
+        type=job.input.type,
+        name=job.input.name,
+        url=job.input.url,
+        duration_s=job.duration_s,
+        pages=job.pages,
+        title=said.title,
+        channel=media.channel,
+        video_id=media.video_id,
+        thumbnail_url=media.thumbnail_url,
+        chapters=[ChapterOut(**asdict(chapter)) for chapter in media.chapters],
+        outline=[HeadingOut(**asdict(heading)) for heading in outline],
     )
 
 

@@ -18,16 +18,39 @@ class ProgressOut(BaseModel):
     chunks_done: int
     chunks_total: int | None
     percent: int
+    stage_percent: int | None = Field(description="Of a download in progress; null where no share of a stage is known.")
+
+
+class ChapterOut(BaseModel):
+    """A part of a recording, as its publisher divided it."""
+
+    title: str
+    start_s: float
+    end_s: float
+
+
+class HeadingOut(BaseModel):
+    """An entry of a PDF's outline. `level` is 0 for the outermost."""
+
+    title: str
+    page: int
+    level: int
 
 
 class InputOut(BaseModel):
-    """What was sent; `duration_s` or `pages` once known."""
+    """What was sent, and what it says of itself; `duration_s` or `pages` once known."""
 
     type: Literal["upload", "youtube", "url"]
     name: str
     url: str | None
     duration_s: float | None
     pages: int | None
+    title: str | None
+    channel: str | None
+    video_id: str | None = Field(description="Of YouTube.")
+    thumbnail_url: str | None
+    chapters: list[ChapterOut] = Field(description="Of a recording.")
+    outline: list[HeadingOut] = Field(description="Of a PDF.")
 
 
 class UsageOut(BaseModel):

@@ -11,6 +11,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from core import details
+from core.details import Details
 from core.errors import NotFound
 from core.job import ChunkStatus, JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier
@@ -76,10 +78,12 @@ class Job:
     input: JobInput
     duration_s: float | None
     pages: int | None
+    details: Details
     options: JobOptions
     metadata: Mapping[str, Any]
     chunks_done: int
     chunks_total: int | None
+    stage_percent: int | None
     compute_s: float
     cold_start_s: float
     warnings: Sequence[JobWarning]
@@ -223,10 +227,12 @@ def _job(row: Row[Any]) -> Job:
         input=JobInput(row.input_type, row.input_name, row.input_url, row.input_bytes),
         duration_s=row.duration_s,
         pages=row.pages,
+        details=details.from_stored(kind, row.details),
         options=options_of(kind, row.options),
         metadata=row.metadata,
         chunks_done=row.chunks_done,
         chunks_total=row.chunks_total,
+        stage_percent=row.stage_percent,
         compute_s=row.compute_s,
         cold_start_s=row.cold_start_s,
         warnings=_warnings(row.warnings),

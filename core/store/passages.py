@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
@@ -128,7 +128,7 @@ def nearest(connection: Connection, account_id: UUID, query: Query) -> list[Hit]
 
 
 def _passage(row: Row[Any]) -> Passage:
-    return Passage(row.text, row.page_from, row.page_to, row.start_s, row.end_s)
+    return Passage(**{field.name: getattr(row, field.name) for field in fields(Passage)})
 
 
 def _segment(row: Row[Any]) -> TranscriptSegment:

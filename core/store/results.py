@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Connection
 
+from core import details
+from core.details import Details
 from core.doubts import MOST_WARNINGS, NOT_ALL
 from core.job import JobWarning
 from core.passages import Passage
@@ -24,7 +26,7 @@ from core.work import Work
 class Prepared:
     """The input, opened and cut: one entry of `work` for each chunk of the next stage that is not queued yet, in order.
 
-    For a document, `texts` has the passages of each chunk.
+    For a document, `texts` has the passages of each chunk. `details` is what the input says of itself.
     """
 
     work: Sequence[Work] = ()
@@ -32,6 +34,7 @@ class Prepared:
     pages: int | None = None
     texts: Sequence[Sequence[Passage]] = ()
     warnings: Sequence[JobWarning] = ()
+    details: Details | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ def write(result: Result, connection: Connection, claim: Claim) -> None:
 
 @write.register
 def _prepared(result: Prepared, connection: Connection, claim: Claim) -> None:
-    values = {"duration_s": result.duration_s, "pages": result.pages}
+    values: dict[str, object] = {"duration_s": result.duration_s, "pages": result.pages, "stage_percent": None}
+    if result.details is not None:
+        values["details"] = details.to_stored(result.details)
     connection.execute(sa.update(jobs).where(jobs.c.id == claim.job_id).values(values))
     _warn(connection, claim, result.warnings)
     for ordinal, texts in enumerate(result.texts):

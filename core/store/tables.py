@@ -90,11 +90,14 @@ jobs = sa.Table(
     sa.Column("input_bytes", sa.BigInteger),
     sa.Column("duration_s", DOUBLE_PRECISION),
     sa.Column("pages", sa.Integer),
+    sa.Column("details", JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("content_key", BYTEA),
     sa.Column("options", JSONB, nullable=False),
     sa.Column("metadata", JSONB, nullable=False),
     sa.Column("chunks_left", sa.Integer, nullable=False),
     sa.Column("chunks_done", sa.Integer, nullable=False, server_default="0"),
     sa.Column("chunks_total", sa.Integer),
+    sa.Column("stage_percent", sa.SmallInteger),
     sa.Column("compute_s", DOUBLE_PRECISION, nullable=False, server_default="0"),
     sa.Column("cold_start_s", DOUBLE_PRECISION, nullable=False, server_default="0"),
     sa.Column("warnings", JSONB, nullable=False, server_default=sa.text("'[]'")),
@@ -184,6 +187,11 @@ passages = sa.Table(
     sa.Column("page_to", sa.Integer),
     sa.Column("start_s", DOUBLE_PRECISION),
     sa.Column("end_s", DOUBLE_PRECISION),
+    sa.Column("page_label", sa.Text),
+    sa.Column("char_start", sa.Integer),
+    sa.Column("char_end", sa.Integer),
+    sa.Column("section", sa.Text),
+    sa.Column("speaker", sa.Text),
     sa.UniqueConstraint("job_id", "chunk_ordinal", "ordinal"),
 )
 
@@ -323,6 +331,11 @@ sa.Index(
     *(jobs.c.batch_id, jobs.c.batch_index),
     unique=True,
     postgresql_where=jobs.c.batch_id.is_not(None),
+)
+sa.Index(
+    "jobs_by_content",
+    *(jobs.c.account_id, jobs.c.content_key),
+    postgresql_where=sa.and_(jobs.c.content_key.is_not(None), jobs.c.status == "completed"),
 )
 sa.Index("batches_by_expiry", batches.c.expires_at)
 sa.Index("batches_by_account", batches.c.account_id)

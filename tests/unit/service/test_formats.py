@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.details import MediaDetails
 from core.errors import InvalidRequest
 from core.job import JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier
@@ -38,10 +39,12 @@ JOB = Job(
     input=JobInput("upload", "talk.wav"),
     duration_s=60.0,
     pages=None,
+    details=MediaDetails(title="Tides"),
     options=TranscriptionOptions(),
     metadata={},
     chunks_done=0,
     chunks_total=None,
+    stage_percent=None,
     compute_s=0.0,
     cold_start_s=0.0,
     warnings=[],
