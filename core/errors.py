@@ -9,6 +9,7 @@
     │   │   └── IdempotencyInFlight  idempotency_in_flight
     │   ├── InvalidRequest           invalid_request
     │   │   ├── UnknownModel         unknown_model
+    │   │   ├── UrlNotAllowed        url_not_allowed
     │   │   ├── EmptyUpload          empty_upload
     │   │   └── IdempotencyMismatch  idempotency_mismatch
     │   ├── RateLimited              rate_limited
@@ -20,6 +21,14 @@
     ├── JobError                     an accepted job ends as `failed` with this code
     │   ├── MediaUnreadable          media_unreadable
     │   ├── MediaTooLong             media_too_long
+    │   ├── MediaTooLarge            media_too_large
+    │   ├── AddressRefused           url_not_allowed
+    │   ├── VideoUnavailable         video_unavailable
+    │   ├── VideoPrivate             video_private
+    │   ├── VideoLive                video_live
+    │   ├── VideoAgeRestricted       video_age_restricted
+    │   ├── DownloadBlocked          download_blocked
+    │   ├── DownloadFailed           download_failed
     │   ├── PdfUnreadable            pdf_unreadable
     │   ├── PdfEncrypted             pdf_encrypted
     │   ├── PdfNoText                pdf_no_text
@@ -115,6 +124,12 @@ class UnknownModel(InvalidRequest):
     code = "unknown_model"
 
 
+class UrlNotAllowed(InvalidRequest):
+    """This service does not fetch that URL."""
+
+    code = "url_not_allowed"
+
+
 class EmptyUpload(InvalidRequest):
     """The uploaded file is empty."""
 
@@ -179,6 +194,55 @@ class MediaTooLong(JobError):
     """The recording is longer than the account's tier accepts."""
 
     code = "media_too_long"
+
+
+class MediaTooLarge(JobError):
+    """What the URL leads to is larger than the account's tier accepts."""
+
+    code = "media_too_large"
+
+
+class AddressRefused(JobError):
+    """The URL leads to an address that this service does not fetch from."""
+
+    code = "url_not_allowed"
+
+
+class VideoUnavailable(JobError):
+    """There is no such video, or it cannot be seen from where this service runs."""
+
+    code = "video_unavailable"
+
+
+class VideoPrivate(JobError):
+    """The video is private, or for members only; upload a recording of it instead."""
+
+    code = "video_private"
+
+
+class VideoLive(JobError):
+    """The video is live or has not begun; submit it again when its recording is there."""
+
+    code = "video_live"
+
+
+class VideoAgeRestricted(JobError):
+    """The video is shown only to those who have proved their age; upload a recording of it instead."""
+
+    code = "video_age_restricted"
+
+
+class DownloadBlocked(JobError):
+    """YouTube does not let this service download; the operator may set cookies or a proxy, or upload the recording."""
+
+    code = "download_blocked"
+
+
+class DownloadFailed(JobError):
+    """The download broke off each time it was tried; try again later, or upload the file."""
+
+    code = "download_failed"
+    retryable = True
 
 
 class PdfUnreadable(JobError):

@@ -2,7 +2,7 @@
 
     how the attempt ended                       tried again   charged   pause           the worker process
     a permanent error (media, quota, timeout)   no            yes                       goes on
-    `internal`                                  yes           yes       3, 9, … s       goes on
+    `internal`, `download_failed`               yes           yes       3, 9, … s       goes on
     `out_of_memory`                             yes           yes       3, 9, … s       is replaced
     `device_failed`                             yes           yes       0, 6, … s       is replaced
     the process died, or went silent            yes           yes       0, 6, … s       is replaced by its parent
@@ -20,7 +20,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.errors import ChunkCrashed, DeviceBroken, Internal, JobError, OutOfMemory, StoreUnavailable
+from core.errors import ChunkCrashed, DeviceBroken, DownloadFailed, Internal, JobError, OutOfMemory, StoreUnavailable
 
 _BASE_S = 3.0
 _LONGEST_S = 60.0
@@ -42,6 +42,7 @@ class Remedy:
 _PERMANENT = Remedy(again=False)
 _REMEDIES: Mapping[type[JobError], Remedy] = {
     Internal: Remedy(),
+    DownloadFailed: Remedy(),
     OutOfMemory: Remedy(new_process=True),
     DeviceBroken: Remedy(at_once=True, new_process=True),
     ChunkCrashed: Remedy(at_once=True),

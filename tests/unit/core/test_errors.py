@@ -75,6 +75,6 @@ def test_an_error_with_a_message_says_that() -> None:
 
 def test_only_errors_that_may_pass_by_themselves_are_retryable() -> None:
     later = {"Unavailable", "SearchUnavailable", "RateLimited", "IdempotencyInFlight"}
-    of_jobs = {"Internal", "OutOfMemory", "DeviceBroken", "StoreUnavailable"}
+    of_jobs = {"Internal", "DownloadFailed", "OutOfMemory", "DeviceBroken", "StoreUnavailable"}
 
     assert {kind.__name__ for kind in CLASSES if kind.retryable} == later | of_jobs

@@ -29,6 +29,7 @@ EXPECTED = {
     "rate_limited": 429,
     "invalid_request": 422,
     "unknown_model": 422,
+    "url_not_allowed": 422,
     "empty_upload": 422,
     "idempotency_mismatch": 422,
     "quota_exceeded": 429,

@@ -23,9 +23,10 @@ PASSAGES = """
         ADD COLUMN speaker text,
         ADD CHECK (char_start >= 0 AND char_end >= char_start)
 """
+BY_TEXT = "CREATE INDEX passages_by_text ON passages (account_id, md5(text))"
 
 
 def upgrade() -> None:
     """What is there already goes without: it is not read again."""
-    for part in (DETAILS, STAGE_PERCENT, CONTENT_KEY, BY_CONTENT, PASSAGES):
+    for part in (DETAILS, STAGE_PERCENT, CONTENT_KEY, BY_CONTENT, PASSAGES, BY_TEXT):
         op.get_bind().exec_driver_sql(part)
