@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     time_limit_s: int = Field(600, gt=0)
     drain_s: float = Field(90, gt=0, description="a stopping worker may finish its chunk within this")
 
+    # YouTube.
+    youtube_cookies_file: Path | None = Field(None, description="cookies in Netscape's format; never written")
+    youtube_rate_bytes_per_s: int = Field(0, ge=0, description="of one download; 0: no bound")
+    youtube_retries: int = Field(5, ge=0, le=20, description="of a request, and of a download that broke off")
+
     # Search.
     query_timeout_s: float = Field(5.0, gt=0, description="how long a search waits for its query's vector")
 
@@ -122,7 +127,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         for name, value in self:
-            if name.endswith("_s") and not value <= _LONGEST_S:
+            if name.endswith("_s") and not name.endswith("_per_s") and not value <= _LONGEST_S:
                 raise ValueError(f"{name} must be at most {_LONGEST_S:g} s, which is ten years")
         if self.lease_s < self.heartbeat_s * 3:
             raise ValueError(

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
+import importlib.util
 import math
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -35,6 +37,7 @@ from workers.engines import Weights, budget_bytes
 _GIB = 1024**3
 _CUBLAS = "libcublas.so.12"
 """What CTranslate2 4.8 loads by this name, whatever CUDA torch brings along."""
+_OF_YOUTUBE = ("yt-dlp", "yt-dlp-ejs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,26 @@ def main() -> int:
 
 def _versions(_: Settings) -> Iterator[Finding]:
     yield Finding("python", platform.python_version())
-    for package in ("celery", "faster-whisper", "ctranslate2", "torch", "sentence-transformers", "pypdf"):
+    for package in ("celery", "faster-whisper", "ctranslate2", "torch", "sentence-transformers", "pypdf", *_OF_YOUTUBE):
         try:
             yield Finding(package, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
             yield Finding(package, "not installed", "Install scribelane[worker].")
+
+
+def _youtube(own: Settings) -> Iterator[Finding]:
+    """What YouTube needs besides yt-dlp: a runtime for its scripts, and the cookies that are to be there."""
+    if importlib.util.find_spec("yt_dlp") is None:
+        return
+    from workers.inputs import javascript
+
+    version = javascript.version()
+    advice = "" if version else "YouTube refuses most downloads without one: install scribelane[worker], or Deno."
+    yield Finding("JavaScript runtime", f"Deno {version}" if version else "none that yt-dlp can use", advice)
+    if own.youtube_cookies_file is not None:
+        readable = os.access(own.youtube_cookies_file, os.R_OK)
+        advice = "" if readable else "Check SCRIBELANE_YOUTUBE_COOKIES_FILE."
+        yield Finding("cookies for YouTube", "can be read" if readable else "cannot be read", advice)
 
 
 def _models(own: Settings) -> Iterator[Finding]:
@@ -179,6 +197,7 @@ def _blobs(own: Settings) -> Iterator[Finding]:
 
 _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _versions,
+    _youtube,
     _models,
     _variables,
     _tiers,

@@ -157,7 +157,7 @@ def _parameters(folder: Path, options: YouTubeOptions) -> Info:
         "remote_components": [],
         "cookiefile": _cookies(options.cookies_file),
         "proxy": options.proxy or "",
-        "ratelimit": options.rate_bytes_per_s,
+        "ratelimit": options.rate_bytes_per_s or None,
         "socket_timeout": options.silence_s,
         "retries": options.retries,
         "fragment_retries": options.retries,

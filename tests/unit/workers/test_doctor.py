@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 
 import ctranslate2
@@ -14,6 +15,7 @@ from models.errors import WeightsMissing
 from models.registry import ModelSpec
 from workers import doctor
 from workers.engines import Weights
+from workers.inputs import javascript
 
 
 @pytest.fixture
@@ -39,6 +41,33 @@ def test_the_default_model_of_the_machine_is_looked_for_and_never_downloaded(
 
     assert looked_for == [(whisper, False), ("all-MiniLM-L6-v2", False)]
     assert all("would download" in finding.state and finding.advice for finding in findings)
+
+
+def test_what_youtube_needs_is_shown_with_its_versions() -> None:
+    versions = {finding.what: finding for finding in doctor._versions(Settings())}
+    (runtime,) = doctor._youtube(Settings())
+
+    assert versions["yt-dlp"].state == importlib.metadata.version("yt-dlp")
+    assert versions["yt-dlp-ejs"].state == importlib.metadata.version("yt-dlp-ejs")
+    assert (runtime.state, runtime.advice) == (f"Deno {importlib.metadata.version('deno')}", "")
+
+
+def test_a_machine_without_a_javascript_runtime_is_told_what_youtube_does_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(javascript, "runtime", lambda: None)
+
+    (runtime,) = doctor._youtube(Settings())
+
+    assert "YouTube refuses" in runtime.advice
+
+
+def test_cookies_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "cookies.txt"
+    _, missing = doctor._youtube(Settings(youtube_cookies_file=file))
+    file.touch()
+    _, there = doctor._youtube(Settings(youtube_cookies_file=file))
+
+    assert "SCRIBELANE_YOUTUBE_COOKIES_FILE" in missing.advice
+    assert (there.state, there.advice) == ("can be read", "")
 
 
 def test_a_variable_of_no_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
