@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_the_solver_runs_and_says_what_is_no_player_of_youtube(solver: Any, tmp_
 
     with javascript.caching_in(tmp_path), pytest.raises(JsChallengeProviderError, match="unexpected structure"):
         solver._run_js_runtime(solver._construct_stdin("var player = 1;", False, [asked]))
+
+
+def test_the_runtime_runs_within_the_bounds_that_it_is_said_to_need(tmp_path: Path) -> None:
+    bounds = f"ulimit -v {javascript.ADDRESS_SPACE_BYTES // 1024}; ulimit -d {javascript.DATA_BYTES // 1024}"
+    command = ["bash", "-c", f'{bounds}; exec "$0" eval "console.log(6 * 7)"', str(javascript.runtime())]
+
+    ran = subprocess.run(command, env={"DENO_DIR": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+
+    assert (ran.returncode, ran.stdout) == (0, "42\n"), ran.stderr
 
 
 def test_a_machine_without_the_wheel_has_the_runtime_of_the_system(

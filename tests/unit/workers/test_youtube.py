@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -182,6 +183,14 @@ def test_more_than_was_promised_ends_the_download_at_the_limit(
     assert all(done <= limit for done, _ in told)
 
 
+def test_a_disk_without_room_is_no_failure_of_the_download(tube: Tube, folder: Path) -> None:
+    (folder / "media.webm.part").symlink_to("/dev/full")
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        download(folder)
+    assert raised.value.errno == errno.ENOSPC
+
+
 def test_a_video_that_is_too_long_is_not_begun(tube: Tube, folder: Path) -> None:
     with pytest.raises(MediaTooLong, match=f"{TIDES_S} s long; this account's tier accepts 60 s"):
         download(folder, FetchLimits(100_000_000, 60))
@@ -224,6 +233,39 @@ def test_a_video_of_which_only_a_picture_is_offered_is_blocked(
 
     with pytest.raises(DownloadBlocked, match="nothing with sound"):
         download(folder)
+
+
+def _in_pieces(tube: Tube) -> youtube.Info:
+    """A video whose sound comes in pieces, as in YouTube's manifests."""
+    base = tube.url.removesuffix("/videoplayback")
+    sound = {"format_id": "251", "ext": "webm", "vcodec": "none", "acodec": "opus", "protocol": "http_dash_segments"}
+    pieces = [{"url": base + path} for path in tube.pieces(50_000)]
+    return {
+        "id": VIDEO_ID, "title": "In pieces", "extractor": "youtube", "extractor_key": "Youtube",
+        "formats": [{**sound, "url": tube.url, "fragments": pieces}],
+    }  # fmt: skip
+
+
+def test_sound_in_pieces_is_joined(tube: Tube, folder: Path) -> None:
+    tube.failures = 1
+
+    fetched = youtube.fetch(_in_pieces(tube), folder, ROOMY, QUICK, lambda *_: None)
+
+    assert fetched.path.read_bytes() == tube.body
+    assert list(folder.iterdir()) == [fetched.path]
+
+
+def test_sound_without_one_of_its_pieces_is_no_sound(tube: Tube, folder: Path) -> None:
+    tube.lost = tube.pieces(50_000)[3]
+
+    with pytest.raises(DownloadFailed, match="404"):
+        youtube.fetch(_in_pieces(tube), folder, ROOMY, QUICK, lambda *_: None)
+
+
+def test_pieces_that_are_too_much_together_end_the_download(tube: Tube, folder: Path) -> None:
+    with pytest.raises(MediaTooLarge):
+        youtube.fetch(_in_pieces(tube), folder, FetchLimits(120_000, 3600), QUICK, lambda *_: None)
+    assert len(tube.ranges) < 5
 
 
 def test_cookies_are_sent_and_their_file_stays_as_it_is(tube: Tube, folder: Path, tmp_path: Path) -> None:

@@ -38,12 +38,18 @@ class Tube:
     status: int = 200
     failures: int = 0
     """So many requests get a 503 first."""
+    lost: str | None = None
+    """What is asked for by this path is not there."""
     port: int = 0
     ranges: list[str | None] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/videoplayback"
+
+    def pieces(self, n_bytes: int) -> list[str]:
+        """The paths of the body in pieces of so many bytes."""
+        return [f"/piece/{first}/{first + n_bytes}" for first in range(0, len(self.body), n_bytes)]
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
@@ -57,6 +63,10 @@ class _Answers(http.server.BaseHTTPRequestHandler):
             return self._refuse(503)
         if tube.status != 200:
             return self._refuse(tube.status)
+        if self.path == tube.lost:
+            return self._refuse(404)
+        if self.path.startswith("/piece/"):
+            return self._give(tube.body[slice(*map(int, self.path.split("/")[2:]))])
         asked = asked if tube.ranged else None
         first = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
         self.send_response(206 if asked else 200)
@@ -68,6 +78,12 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         last, tube.cut_at = tube.cut_at, None
         self.wfile.write(tube.body[first:last])
         self.close_connection = True
+
+    def _give(self, piece: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(piece)))
+        self.end_headers()
+        self.wfile.write(piece)
 
     def _refuse(self, status: int) -> None:
         self.send_response(status)
