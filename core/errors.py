@@ -23,6 +23,7 @@
     │   ├── MediaTooLong             media_too_long
     │   ├── MediaTooLarge            media_too_large
     │   ├── AddressRefused           url_not_allowed
+    │   ├── FileUnavailable          file_unavailable
     │   ├── VideoUnavailable         video_unavailable
     │   ├── VideoPrivate             video_private
     │   ├── VideoLive                video_live
@@ -206,6 +207,12 @@ class AddressRefused(JobError):
     """The URL leads to an address that this service does not fetch from."""
 
     code = "url_not_allowed"
+
+
+class FileUnavailable(JobError):
+    """The URL leads to no file that this service can fetch."""
+
+    code = "file_unavailable"
 
 
 class VideoUnavailable(JobError):
