@@ -12,12 +12,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. `breaks_after`: so many bytes of the body are sent, and then the connection is closed."""
+    """An answer. `breaks_after`: so many bytes of the body are sent, and then the connection is closed.
+
+    `holds`: what there is of the body is sent, and then nothing, until the other side goes away.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     breaks_after: int | None = None
+    holds: bool = False
 
 
 @dataclass
@@ -58,7 +62,10 @@ def site(answer: Answering, host: str = "127.0.0.1") -> Iterator[Site]:
             for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(reply.body[: reply.breaks_after])
+            with suppress(ConnectionError):  # who refuses what is too large does not read it
+                self.wfile.write(reply.body[: reply.breaks_after])
+                if reply.holds:
+                    self.rfile.read(1)
             self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:

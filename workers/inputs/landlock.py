@@ -12,18 +12,34 @@ import os
 import stat
 import struct
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the numbers of its calls, on every machine
 _VERSION_ASKED = 1
 _BENEATH = 1
-_WRITE_FILE, _READ_FILE, _READ_DIR, _MAKE_FILE, _TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 8, 1 << 14
-_OF_A_FILE = _WRITE_FILE | _READ_FILE | _TRUNCATE
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _MAKE_FILE, _TRUNCATE = 1, 1 << 1, 1 << 2, 1 << 3, 1 << 8, 1 << 14
+_REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR = 1 << 4, 1 << 5, 1 << 7
+_OF_A_FILE = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
 _KNOWN = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 """The rights over files that a version knows, by the first version that knows so many."""
 
 
-def enclose(readable: Iterable[Path], writable: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What stays open besides: programs that may be started, devices that may be written to, and in the folder, to make
+    folders and to remove and rename what is in it.
+    """
+
+    programs: tuple[Path, ...] = ()
+    devices: tuple[Path, ...] = ()
+    tidies: bool = False
+
+
+NOTHING_ELSE = Grants()
+
+
+def enclose(readable: Iterable[Path], writable: Path, grants: Grants = NOTHING_ELSE) -> None:
     """From now on this thread, and those that it starts, read below `readable` alone and make files in `writable`.
 
     Needs `no_new_privs`. Raises `OSError` where the kernel has no Landlock.
@@ -35,7 +51,13 @@ def enclose(readable: Iterable[Path], writable: Path) -> None:
     try:
         for path in readable:
             _allow(rules, path, known & (_READ_FILE | _READ_DIR))
-        _allow(rules, writable, known & (_READ_FILE | _READ_DIR | _WRITE_FILE | _MAKE_FILE | _TRUNCATE))
+        for path in grants.programs:
+            _allow(rules, path, known & (_READ_FILE | _EXECUTE))
+        for path in grants.devices:
+            _allow(rules, path, known & (_READ_FILE | _WRITE_FILE))
+        tidying = _MAKE_DIR | _REMOVE_DIR | _REMOVE_FILE if grants.tidies else 0
+        own = _READ_FILE | _READ_DIR | _WRITE_FILE | _MAKE_FILE | _TRUNCATE | tidying
+        _allow(rules, writable, known & own)
         _call(_RESTRICT, ctypes.c_int(rules), ctypes.c_uint32(0))
     finally:
         os.close(rules)

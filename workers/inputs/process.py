@@ -1,8 +1,8 @@
 """The process that opens one input, as the worker sees it: begun, listened to, and ended with the block that began it.
 
-`opening` says what is to be opened and takes what comes of it; the other end is `confined`. Here stands the clock, and
-what an end without a word means for the job: a decoder that crashes, or wants more than the bounds, is the input's
-fault, and no other chunk hears of it.
+`opening` says what is to be opened and takes what comes of it; the other end is `confined`. `fetching` listens to a
+process of its own likewise. Here stands the clock, and what an end without a word means for the job: a decoder that
+crashes, or wants more than the bounds, is the input's fault, and no other chunk hears of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ _TOO_LONG = "Opening the file took longer than this service allows."
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_MESSAGE = 500
 _LAST_S = 10.0
-_PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")  # no key and no password
+_PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 _CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
 _SAID = {
     kind.code: kind
@@ -80,17 +80,22 @@ class Request:
         return [sys.executable, "-P", "-B", "-m", "workers.inputs.confined", json.dumps(asked)]
 
 
+def environment(*more: str) -> dict[str, str]:
+    """Of the worker's environment what its processes are given: these besides, and no key and no password."""
+    passed = {name: os.environ[name] for name in (*_PASSED_ON, *more) if name in os.environ}
+    # Each thread would take address space.
+    return passed | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
 @contextmanager
 def opened(request: Request, on_progress: Callable[[], None]) -> Iterator[Iterator[dict[str, Any]]]:
     """A process that opens the input, and what it says of each step. It does not outlive the block.
 
     Whoever listens is told the error that it ends with, or `ChunkTimeout` if it takes too long.
     """
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # each thread would take address space
     process = subprocess.Popen(
         request.argv(),
-        env=environment,
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # libraries complain there, a line for each fault of the file
@@ -109,18 +114,20 @@ def _steps(
     process: subprocess.Popen[bytes], request: Request, on_progress: Callable[[], None]
 ) -> Iterator[dict[str, Any]]:
     """What the process says of each step, and last of all that it is done. Raises the error that it ends with."""
-    for said in _heard(process, request.limits):
+    for said in heard(process, request.limits):
         if "done" in said:
             yield said
             return
         if "progress" in said:
             on_progress()
             yield said
-        _attend(said)
-    raise _end(request, _awaited(process))
+        attend(said)
+    raise _end(request, awaited(process))
 
 
-def _heard(process: subprocess.Popen[bytes], limits: OpenLimits) -> Iterator[dict[str, Any]]:
+def heard(
+    process: subprocess.Popen[bytes], limits: OpenLimits, max_line_bytes: int = _MAX_LINE_BYTES
+) -> Iterator[dict[str, Any]]:
     """What the process says, as it says it, until it closes its output. Raises `ChunkTimeout` when its time is up."""
     assert process.stdout is not None
     left_s, rest = limits.total_s, b""
@@ -135,12 +142,12 @@ def _heard(process: subprocess.Popen[bytes], limits: OpenLimits) -> Iterator[dic
             if not piece:
                 return
             *lines, rest = (rest + piece).split(b"\n")
-            if len(rest) > _MAX_LINE_BYTES:
+            if len(rest) > max_line_bytes:
                 raise Internal
             yield from (json.loads(line) for line in lines)
 
 
-def _awaited(process: subprocess.Popen[bytes]) -> int:
+def awaited(process: subprocess.Popen[bytes]) -> int:
     """The status of a process that has closed its output. Raises `ChunkTimeout` for one that goes on without it."""
     try:
         return process.wait(_LAST_S)
@@ -148,16 +155,16 @@ def _awaited(process: subprocess.Popen[bytes]) -> int:
         raise ChunkTimeout(_TOO_LONG) from error
 
 
-def _attend(said: dict[str, Any]) -> None:
-    """Act on what the process says besides its steps. Raises the error that it tells of."""
+def attend(said: dict[str, Any], known: Mapping[str, type[JobError]] = _SAID) -> None:
+    """Act on what the process says besides its steps. Raises the error that it tells of, if it is one of these."""
     if "error" in said:
-        raise _SAID.get(str(said["error"]), Internal)(str(said["message"])[:_MAX_MESSAGE])
+        raise known.get(str(said["error"]), Internal)(str(said["message"])[:_MAX_MESSAGE])
     elif "fault" in said:
-        log.error("opening an input failed", trace=said["fault"])
+        log.error("opening or fetching an input failed", trace=said["fault"])
         raise Internal
     for name in set(said.get("refused", ())) - _told:
         _told.add(name)
-        log.warning("this system does not confine whoever opens inputs", unbound=name)
+        log.warning("this system does not confine whoever opens inputs, or fetches them", unbound=name)
 
 
 def _end(request: Request, status: int) -> JobError:

@@ -1,0 +1,148 @@
+"""Has an input fetched in a process of its own, which has the network and nothing else to lose.
+
+The prepare stage calls `fetch` for a job whose input is a URL, and then has the file opened like an upload. The other
+end is `fetcher`; what it leaves and says is taken with the care that is due to somebody who has talked to strangers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from core import details, errors
+from core.details import MediaDetails
+from core.errors import ChunkTimeout, DownloadFailed, Internal, JobError, MediaTooLarge, StoreUnavailable
+from core.job import JobKind
+from core.options import storable
+from workers.inputs.confined import NO_ROOM, TOO_LARGE
+from workers.inputs.fetched import Fetched, OnBytes
+from workers.inputs.orders import Order
+from workers.inputs.process import OpenLimits, attend, awaited, environment, heard
+
+log = structlog.get_logger(__name__)
+
+MAX_NAME = 300
+
+_MAX_LINE_BYTES = 1024**2  # with the chapters of a long video
+
+_TOO_LONG = "Fetching the input took longer than this service allows; upload the file instead."
+_ENDED = "The download ended unexpectedly each time it was tried; try again later, or upload the file."
+_PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_SAID = {
+    kind.code: kind
+    for kind in (
+        *(errors.MediaTooLong, MediaTooLarge, errors.AddressRefused, errors.FileUnavailable, errors.VideoUnavailable),
+        *(errors.VideoPrivate, errors.VideoLive, errors.VideoAgeRestricted, errors.DownloadBlocked, DownloadFailed),
+    )
+}
+
+
+def fetch(order: Order, on_bytes: OnBytes) -> Fetched:
+    """The file, in the order's folder, which is empty before. `on_bytes` may raise to break it off.
+
+    Raises what `youtube.download` and `direct.download` raise, `ChunkTimeout`, `StoreUnavailable` where the disk is
+    full, and `Internal`.
+    """
+    with _fetcher(order) as process:
+        limits = OpenLimits(order.options.memory_bytes, order.options.total_s, order.options.total_s)
+        try:
+            for said in heard(process, limits, _MAX_LINE_BYTES):
+                if "done" in said:
+                    return _checked(order, said)
+                if "progress" in said:
+                    on_bytes(*_bytes_of(said))
+                attend(said, _SAID)
+            raise _end(order, awaited(process))
+        except ChunkTimeout as error:
+            raise ChunkTimeout(_TOO_LONG) from error
+
+
+@contextmanager
+def _fetcher(order: Order) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, and with it whatever it starts, which do not outlive the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-B", "-m", "workers.inputs.fetcher"],
+        env=environment(*_PASSED_ON) | {"HOME": str(order.folder), "TMPDIR": str(order.folder)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    # A long order does not fit into the pipe, and who is to read it may have died.
+    telling = threading.Thread(target=_tell, args=(process, order.to_json()), daemon=True)
+    telling.start()
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        telling.join()
+        process.stdout.close()
+
+
+def _tell(process: subprocess.Popen[bytes], order: bytes) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(order)
+
+
+def _bytes_of(said: dict[str, Any]) -> tuple[int, int | None]:
+    there, total = said["progress"], said.get("total")
+    return int(there), int(total) if total is not None else None
+
+
+def _checked(order: Order, said: dict[str, Any]) -> Fetched:
+    """What the process says that it has fetched. A link, for one, would be another's file."""
+    path = order.folder / Path(str(said["file"])).name
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        found = None
+    if found is None or not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        log.error("whoever fetched an input left no file of its own", mode=found and stat.filemode(found.st_mode))
+        raise Internal
+    if found.st_size > order.limits.max_bytes:
+        raise MediaTooLarge()
+    return Fetched(path, _name(str(said["name"])), _details(said.get("details")))
+
+
+def _name(said: str) -> str:
+    shown = "".join(letter for letter in said if letter.isprintable()).strip()
+    return shown[:MAX_NAME] or "file"
+
+
+def _details(said: object) -> MediaDetails | None:
+    """What the source says of itself; nothing where that cannot be stored."""
+    if said is None:
+        return None
+    try:
+        found = details.from_stored(JobKind.TRANSCRIPTION, storable(said))
+    except (ValueError, ValidationError) as error:
+        log.warning("what a source says of itself cannot be kept", error=str(error).split("\n")[0])
+        return None
+    return found if isinstance(found, MediaDetails) else None
+
+
+def _end(order: Order, status: int) -> JobError:
+    """What it means that the process ended without a word."""
+    if status == NO_ROOM:
+        log.error("the worker's disk is full", folder=str(order.folder))
+        return StoreUnavailable()
+    if status == TOO_LARGE:
+        return MediaTooLarge("Fetching the input takes more memory or space than this service allows.")
+    log.error("whoever fetched an input was ended", status=status)
+    return DownloadFailed(_ENDED)
