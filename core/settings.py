@@ -19,6 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import Misconfigured
+from core.links import hosts_of
 from core.subtitles import MAX_LINE_CHARS, MAX_LINES, MIN_LINE_CHARS
 
 VISIBILITY_TIMEOUT_S = 900
@@ -48,6 +49,11 @@ class Settings(BaseSettings):
     input_memory_bytes: int = Field(2 * 1024**3, ge=256 * 1024**2, description="what opening one input may take")
     input_s: float = Field(480, gt=0, description="how long opening one input may take")
     input_step_s: float = Field(120, gt=0, description="of that, for one page or ten seconds of a recording")
+
+    # What is fetched, where a URL is submitted.
+    url_hosts: str = Field("", description="`example.org`, `.example.org` (subdomains), `*`; empty: YouTube alone")
+    fetch_s: float = Field(300, gt=0, description="how long fetching one input may take")
+    fetch_proxy: str = Field("", description="http:// or https:// URL that inputs are fetched through")
 
     # Models.
     whisper_model: str = Field("", description="default model; empty: `base` on a CPU, larger on a GPU")
@@ -117,6 +123,19 @@ class Settings(BaseSettings):
             raise ValueError("a folder is named from the root, with three slashes: file:///var/lib/scribelane/blobs")
         return value
 
+    @field_validator("url_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        hosts_of(value)
+        return value
+
+    @field_validator("fetch_proxy")
+    @classmethod
+    def _is_a_proxy(cls, value: str) -> str:
+        if value and not (urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname):
+            raise ValueError("it begins with http:// or https:// and names a host")
+        return value
+
     @field_validator("broker_url")
     @classmethod
     def _is_of_a_redis(cls, value: str) -> str:
@@ -138,6 +157,8 @@ class Settings(BaseSettings):
                 f"soft_time_limit_s must be below time_limit_s, and that below {VISIBILITY_TIMEOUT_S}, "
                 "after which the broker delivers a message again"
             )
+        if self.fetch_s >= self.soft_time_limit_s:
+            raise ValueError("fetch_s must be below soft_time_limit_s, in which the input is opened as well")
         if self.stall_s >= self.soft_time_limit_s:
             raise ValueError("stall_s must be below soft_time_limit_s, or a stage that hangs is never taken for hung")
         return self

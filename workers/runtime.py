@@ -17,7 +17,7 @@ from billiard import current_process
 from obstore.exceptions import BaseError as BlobError
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import backup, ownership, tiers
+from core import backup, links, ownership, tiers
 from core.broker import make_celery
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
 from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, QUERY_QUEUE
@@ -36,6 +36,7 @@ from workers import rescue, scratch
 from workers.attempts import Attempts
 from workers.chores import Ages, Household, Periods, backups, chores
 from workers.engines import Loader, Weights, as_seen, budget_bytes
+from workers.inputs.orders import FetchOptions
 from workers.inputs.process import OpenLimits
 from workers.lease import Heartbeat, Pace
 from workers.rescue import Lookout, Waits
@@ -101,6 +102,7 @@ def start() -> None:
         default_whisper=own.whisper_model or default_whisper(own.device),
         query_model=own.embedding_model or DEFAULT_EMBEDDING,
         scratch=held.folder,
+        fetching=_fetching(own),
     )
     if QUERY_QUEUE in worker.lanes:
         embed_query(context, "warm")  # before the first heartbeat: `/readyz` waits until searches are quick
@@ -124,6 +126,18 @@ def start() -> None:
     )
     _runtime.attempts.context.bell.ring()
     log.info("worker ready", worker=worker.id, device=worker.device, lanes=",".join(worker.lanes))
+
+
+def _fetching(own: Settings) -> FetchOptions:
+    return FetchOptions(
+        hosts=links.hosts_of(own.url_hosts),
+        proxy=own.fetch_proxy or None,
+        total_s=own.fetch_s,
+        memory_bytes=own.input_memory_bytes,
+        cookies_file=own.youtube_cookies_file,
+        rate_bytes_per_s=own.youtube_rate_bytes_per_s or None,
+        retries=own.youtube_retries,
+    )
 
 
 def stop() -> None:

@@ -107,6 +107,14 @@ class Blobs:
         """Store a stream under `key` without holding it in memory. If `parts` raises, nothing is stored."""
         await obstore.put_async(self._store, key, parts)
 
+    def has(self, key: str) -> bool:
+        """Whether something is stored under `key`."""
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
     def get(self, key: str) -> bytes:
         """A small blob, whole."""
         return bytes(obstore.get(self._store, key).bytes())

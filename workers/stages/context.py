@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.dispatch import Bell
 from core.job import JobKind
+from core.links import UrlHosts
 from core.store.blobs import Blobs
 from core.store.chunks import Claim
 from core.store.session import Database
 from core.tiers import Tiers
 from models.pool import Pool
 from workers.engines import Weights
+from workers.inputs.orders import FetchOptions
 from workers.inputs.process import OpenLimits
 
 
@@ -36,7 +38,8 @@ class Context:
     tiers allow, its defaults, and a folder for files in work.
 
     `device` is this worker's own, with its host. `default_whisper` is for transcriptions that name no model;
-    `query_model` embeds searches, and all jobs that ask for no other.
+    `query_model` embeds searches, and all jobs that ask for no other. `fetching`: how inputs are fetched
+    whose URL was submitted.
     """
 
     database: Database
@@ -50,6 +53,7 @@ class Context:
     default_whisper: str
     query_model: str
     scratch: Path
+    fetching: FetchOptions = field(default_factory=lambda: FetchOptions(UrlHosts()))
 
     def whisper_model(self, claim: Claim) -> str:
         """The model that this transcription runs on."""

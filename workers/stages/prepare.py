@@ -1,4 +1,4 @@
-"""Have what the client sent opened, and cut it into the chunks of the next stage. Runs on the io lanes.
+"""Have what the client sent, or its URL leads to, opened and cut into the chunks of the next stage. On the io lanes.
 
 A recording: decode → find speech → pack clips → cut chunks → store each chunk's levelled audio and queue it. Each of
 these steps takes what the one before it has given so far, so the first chunk is transcribed while most of the recording
@@ -27,6 +27,7 @@ from workers import heap
 from workers.inputs import opening
 from workers.lease import Lease
 from workers.stages.context import Context
+from workers.stages.fetch import bring
 
 if TYPE_CHECKING:  # Beat imports the tasks too, in an image without the libraries that open inputs
     import numpy as np
@@ -47,9 +48,7 @@ def prepare(context: Context, claim: Claim, lease: Lease) -> Prepared:
     """Bring the input to a folder of its own and prepare it by its kind."""
     try:
         with tempfile.TemporaryDirectory(dir=context.scratch) as scratch:
-            path = Path(scratch) / "input"
-            context.blobs.download(blob_store.input_key(claim.job_id), path)
-            lease.progress()
+            path = bring(context, claim, lease, Path(scratch))
             if claim.kind is JobKind.DOCUMENT:
                 return _document(context, claim, lease, path)
             return _recording(context, claim, lease, path)
