@@ -77,7 +77,7 @@ def jain(shares: Sequence[float]) -> float:
 def _submit(service: LoadedService, names: Sequence[str], n_jobs: int) -> None:
     for _ in range(n_jobs):
         for name in names:
-            service.clients[name].transcribe(SAMPLE, _FAKE)
+            service.clients[name].transcribe(SAMPLE, _FAKE, force=True)
 
 
 if __name__ == "__main__":

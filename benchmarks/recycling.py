@@ -97,8 +97,8 @@ def _work(whole: Deployment, database: Database, chunks: int, seen: set[int]) ->
             if time.monotonic() - went_on > STILL_S:
                 return False
             while submitted < chunks and submitted - counts.done < _OPEN_PAIRS * 2:
-                client.transcribe(short, {"index": "false"})
-                client.embed(SAMPLE.with_name("tides.pdf"))
+                client.transcribe(short, {"index": "false"}, force=True)
+                client.embed(SAMPLE.with_name("tides.pdf"), force=True)
                 submitted += 2
             seen.update(whole.children(INFERENCE))
             time.sleep(_POLL_S)

@@ -105,10 +105,10 @@ class Opening:
 def through_the_service(service: LoadedService, file: Path, reference: str, length_s: float) -> Row:
     """The recording as a user would have it transcribed."""
     client, up = service.clients["user"], service.local.process.pid
-    client.wait(client.transcribe(SAMPLE, WANTED).id)  # the models are loaded, and their speed is known
+    client.wait(client.transcribe(SAMPLE, WANTED, force=True).id)  # the models are loaded, and their speed is known
     began_s = _cpu_s(up)
     with Peak(up) as peak:
-        job = client.wait(client.transcribe(file, WANTED).id)
+        job = client.wait(client.transcribe(file, WANTED, force=True).id)
     cpu_s = _cpu_s(up) - began_s
     if job.status != "completed":
         raise SystemExit(f"the job has {job.status}: {job.error}")
@@ -152,7 +152,7 @@ def opened(service: LoadedService, file: Path, hours: float) -> Opening:
     """How a recording begins: until its first segment, and until all of it is cut. What is left is cancelled."""
     client, up = service.clients["user"], service.local.process.pid
     with Peak(up) as peak:
-        job = client.transcribe(file, WANTED)
+        job = client.transcribe(file, WANTED, force=True)
         _await(service, "SELECT first_s FROM (" + _TOOK.rstrip() + ") took WHERE first_s IS NOT NULL", job.id)
         (took,) = _await(service, _CUT, job.id)
     (first,) = service.rows(_TOOK, job=job.id)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from core import ownership
 from core.errors import NotFound
-from core.store import accounts, interventions, jobs
+from core.store import accounts, interventions, jobs, reuse
 from core.store import blobs as blob_store
 from core.store.blobs import Blobs
 from core.store.session import Database
@@ -35,6 +35,7 @@ def erase_one_of_many(database: Database, blobs: Blobs, job_id: UUID, account_id
     """
     with database.transaction() as connection:
         interventions.end(connection, job_id, account_id)
+        reuse.withdraw(connection, job_id)
     blobs.erase(blob_store.job_prefix(job_id))
     with database.transaction() as connection:
         interventions.delete(connection, job_id, account_id)

@@ -11,7 +11,10 @@ _ENDED = frozenset({"completed", "failed", "cancelled"})
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A job as the service reports it; `eta_s` is None until measured, `raw` is the whole answer."""
+    """A job as the service reports it; `eta_s` is None until measured, `raw` is the whole answer.
+
+    `reused_from` is its own id in the answer to a submit of what it had done before.
+    """
 
     id: str
     kind: str
@@ -26,6 +29,7 @@ class JobStatus:
     error: Mapping[str, Any] | None
     created_at: str
     raw: Mapping[str, Any]
+    reused_from: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -101,6 +105,7 @@ def job_of(raw: Mapping[str, Any]) -> JobStatus:
         error=raw["error"],
         created_at=raw["created_at"],
         raw=raw,
+        reused_from=raw.get("reused_from"),
     )
 
 

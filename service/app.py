@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from core import tiers
 from core.broker import make_celery
+from core.content_key import DefaultModels
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
 from core.logs import configure_logging
 from core.settings import Settings, settings
@@ -21,6 +22,7 @@ from core.store.blobs import Blobs
 from core.store.session import Database
 from core.store.turns import Promises
 from core.subtitles import Layout
+from models.registry import DEFAULT_EMBEDDING, default_whisper
 from service import problems
 from service.body_limit import BodyLimit
 from service.deps import Service
@@ -80,6 +82,11 @@ def _open(own: Settings) -> Service:
             line_chars=own.subtitle_line_chars,
             lines=own.subtitle_lines,
             chars_per_s=own.subtitle_chars_per_s,
+        ),
+        default_models=DefaultModels(
+            # What an operator left to the devices is not known here; another release may choose otherwise.
+            whisper=own.whisper_model or f"{default_whisper('cpu')} or {default_whisper('cuda')}",
+            embedding=own.embedding_model or DEFAULT_EMBEDDING,
         ),
         query_timeout_s=own.query_timeout_s,
         worker_silence_s=worker_silence_s,

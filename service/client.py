@@ -66,13 +66,16 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._http.close()
 
-    def transcribe(self, file: Path, options: Mapping[str, str] | None = None) -> JobStatus:
-        """Upload a recording; returns the accepted job, one even if the connection breaks off on the way."""
-        return job_of(self._submitted("/v1/transcriptions", [(file.name, file)], options or {}))
+    def transcribe(self, file: Path, options: Mapping[str, str] | None = None, *, force: bool = False) -> JobStatus:
+        """Upload a recording; returns the accepted job, one even if the connection breaks off on the way.
 
-    def embed(self, file: Path, options: Mapping[str, str] | None = None) -> JobStatus:
-        """Upload a PDF; returns the accepted job, one even if the connection breaks off on the way."""
-        return job_of(self._submitted("/v1/documents", [(file.name, file)], options or {}))
+        If the same was transcribed before, that job is returned, with `reused_from`; unless `force` is given.
+        """
+        return job_of(self._submitted("/v1/transcriptions", [(file.name, file)], _forced(options, force)))
+
+    def embed(self, file: Path, options: Mapping[str, str] | None = None, *, force: bool = False) -> JobStatus:
+        """Upload a PDF; returns a job as `transcribe` does."""
+        return job_of(self._submitted("/v1/documents", [(file.name, file)], _forced(options, force)))
 
     def job(self, job_id: str) -> JobStatus:
         """The job as it stands."""
@@ -168,6 +171,10 @@ class Client:
         if answer.is_error:
             raise _refusal(answer)
         return answer
+
+
+def _forced(options: Mapping[str, str] | None, force: bool) -> Mapping[str, str]:
+    return {**(options or {}), **({"force": "true"} if force else {})}
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from celery import Celery
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from core.content_key import DefaultModels
 from core.dispatch import Bell
 from core.errors import Forbidden, Unauthorized
 from core.store import accounts
@@ -37,6 +38,7 @@ class Service:
     rates: Rates
     upkeep_metrics: UpkeepMetrics
     subtitles: Layout
+    default_models: DefaultModels
     query_timeout_s: float
     worker_silence_s: float
 

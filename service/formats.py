@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 from core.details import DocumentDetails, MediaDetails
 from core.errors import InvalidRequest
@@ -40,7 +41,7 @@ from service.schemas import (
 )
 
 
-def job_out(job: Job, estimate: Estimate, base_url: str) -> JobOut:
+def job_out(job: Job, estimate: Estimate, base_url: str, *, reused_from: UUID | None = None) -> JobOut:
     """A job for its owner, with what may be expected of it; `base_url` ends with a slash."""
     url = f"{base_url}v1/jobs/{job.id}"
     urls = {"self": url, "cancel": f"{url}/cancel", "retry": f"{url}/retry", "passages": f"{url}/passages"}
@@ -49,6 +50,7 @@ def job_out(job: Job, estimate: Estimate, base_url: str) -> JobOut:
     return JobOut(
         id=job.id,
         batch_id=job.batch_id,
+        reused_from=reused_from,
         kind=job.kind,
         status=job.status,
         stage=job.stage,

@@ -60,11 +60,15 @@ class _InLane(BaseModel):
     lane: Lane | None = Field(None, description="A less urgent lane than the account's own.")
 
 
-class TranscriptionForm(_InLane, Transcription):
+class _Single(_InLane):
+    force: bool = Field(False, description="Do the work even if an identical job of the account has completed.")
+
+
+class TranscriptionForm(_Single, Transcription):
     """The form of `POST /v1/transcriptions`."""
 
 
-class DocumentForm(_InLane, Document):
+class DocumentForm(_Single, Document):
     """The form of `POST /v1/documents`."""
 
 

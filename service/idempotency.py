@@ -119,3 +119,8 @@ class Fingerprint:
         """The fingerprint, once the whole body was read."""
         asked = [self._route, sorted(fields.items()), self._files]
         return hashlib.sha256(json.dumps(asked).encode()).digest()
+
+    @property
+    def newest_content(self) -> bytes:
+        """SHA-256 of the last file's content, once it was read to its end."""
+        return bytes.fromhex(self._files[-1][1])

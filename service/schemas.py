@@ -86,6 +86,9 @@ class JobOut(BaseModel):
     id: UUID
     object: Literal["job"] = "job"
     batch_id: UUID | None = Field(description="Of the batch that it was submitted with.")
+    reused_from: UUID | None = Field(
+        description="In the answer to a submit: the finished job that it was answered with. Null otherwise."
+    )
     kind: JobKind
     status: JobStatus
     stage: Stage

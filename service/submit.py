@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy.engine import Connection
 
+from core.content_key import content_key, of_upload
 from core.errors import Forbidden, InvalidRequest, UnknownModel
 from core.job import JobKind
 from core.lanes import Lane, Tier
@@ -26,6 +27,8 @@ from models.registry import ModelKind, find, names
 from service.deps import AccountDep, Service, ServiceDep
 from service.formats import job_out
 from service.forms import MAX_ITEMS, Document, DocumentForm, Transcription, TranscriptionForm
+from service.reused import reused
+from service.schemas import JobOut
 from service.upload import Received, Upload, receiving
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -53,23 +56,31 @@ class Submission:
         batch: tuple[UUID, int] | tuple[None, None] = (None, None),
     ) -> NewJob:
         """The job that a received file is to be; `batch` is the id of its batch, and its place in it."""
+        kind, options = JobKind.DOCUMENT if isinstance(asked, Document) else JobKind.TRANSCRIPTION, asked.options()
         return NewJob(
             id=file.job_id,
             account_id=self.account.id,
-            kind=JobKind.DOCUMENT if isinstance(asked, Document) else JobKind.TRANSCRIPTION,
+            kind=kind,
             lane=lane,
             tier=self.account.tier,
             input=JobInput("upload", file.name, bytes=file.n_bytes),
-            options=asked.options(),
+            options=options,
             metadata=asked.metadata,
             retention_days=self.plan.retention_days,
             concurrent_jobs=self.plan.concurrent_jobs,
             batch_id=batch[0],
             batch_index=batch[1],
+            content_key=content_key(kind, of_upload(file.sha256), options, self.service.default_models),
         )
 
 
 Submit = Callable[[Request, Service, Account, Upload], Awaitable[Submission]]
+
+
+REUSED: dict[int | str, dict[str, Any]] = {
+    200: {"model": JobOut, "description": "An identical job of the account has completed; it is the answer."}
+}
+"""How a submit is answered without a new job, for OpenAPI."""
 
 
 def submitting(max_files: int) -> Submit:
@@ -144,6 +155,7 @@ def accept(submission: Submission, asked: TranscriptionForm | DocumentForm) -> R
     """Write the job and ring the dispatcher; from here on the job will not be lost. The 202 answer, or the earlier one.
 
     The answer is kept with the job, in one transaction: whoever repeats the request gets that answer and no second job.
+    If an identical job has completed it is the answer, with a 200, and nothing is written or charged.
     """
     service, upload = submission.service, submission.upload
     if isinstance(upload.once, Earlier):
@@ -152,21 +164,29 @@ def accept(submission: Submission, asked: TranscriptionForm | DocumentForm) -> R
     lane = lane_for(submission.account.tier, submission.plan, asked.lane)
     new = submission.new_job(upload.files[0], asked, lane)
     with service.database.transaction() as connection:
-        usage.check_left(connection, new.account_id, unit_of(new.kind), service.tiers)
-        jobs.insert(connection, new)
-        answer = _accepted(connection, new.id, submission.base_url)
+        shown = reused(connection, new, submission.base_url, force=asked.force)
+        answer = _as_answer(shown or _inserted(connection, submission, new))
         if upload.once is not None:
-            idempotency.complete(connection, upload.once, Outcome(upload.fingerprint, answer, job_id=new.id))
-        upload.offer(new.id)  # last before the commit, whose answer may be lost although it went through
-    service.bell.ring()
+            job_id = shown.id if shown else new.id
+            idempotency.complete(connection, upload.once, Outcome(upload.fingerprint, answer, job_id=job_id))
+        if shown is None:
+            upload.offer(new.id)  # last before the commit, whose answer may be lost although it went through
+    if shown is None:
+        service.bell.ring()
     return sent(answer)
 
 
-def _accepted(connection: Connection, job_id: UUID, base_url: str) -> Answer:
+def _inserted(connection: Connection, submission: Submission, new: NewJob) -> JobOut:
+    """The job, now accepted. Raises `QuotaExceeded`, `Unauthorized`."""
+    usage.check_left(connection, new.account_id, unit_of(new.kind), submission.service.tiers)
+    jobs.insert(connection, new)
+    job = jobs.get(connection, new.id)
+    return job_out(job, estimates.of(connection, [job]).get(job.id, UNKNOWN), submission.base_url)
+
+
+def _as_answer(shown: JobOut) -> Answer:
     """The job, and where to ask about it; as bytes, because they may be sent again tomorrow."""
-    job = jobs.get(connection, job_id)
-    shown = job_out(job, estimates.of(connection, [job]).get(job_id, UNKNOWN), base_url)
-    return Answer(202, shown.status_url, shown.model_dump_json().encode())
+    return Answer(200 if shown.reused_from else 202, shown.status_url, shown.model_dump_json().encode())
 
 
 def sent(answer: Answer) -> Response:

@@ -44,11 +44,15 @@ class Custody:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A file, stored under the id of the job that it will be; or, with a `refusal`, one that cannot be a job's."""
+    """A file, stored under the id of the job that it will be; or, with a `refusal`, one that cannot be a job's.
+
+    `sha256` is that of its content.
+    """
 
     job_id: UUID
     name: str
     n_bytes: int
+    sha256: bytes
     refusal: RequestError | None = None
 
 
@@ -106,7 +110,7 @@ def receiving(max_files: int) -> Receive:
                         raise
                     refusal = error
                     await _read_through(pieces)
-                files.append(Received(job_id, name, file.n_bytes, refusal))
+                files.append(Received(job_id, name, file.n_bytes, fingerprint.newest_content, refusal))
             if not files:
                 raise InvalidRequest("The form has no file in its field `file`.")
             digest = fingerprint.digest(form.fields)

@@ -16,7 +16,7 @@ from core import ownership
 from core.erasure import erase_one_of_many
 from core.errors import NotFound
 from core.store import blobs as blob_store
-from core.store import retention
+from core.store import retention, reuse
 from core.store.blobs import Blobs
 from core.store.session import Database
 from workers.upkeep import Slice, Swept
@@ -40,7 +40,11 @@ def expired_jobs(database: Database, blobs: Blobs, run: Slice) -> Swept:
         return [job_id for job_id, _ in found]
 
     def erase(job_id: UUID) -> int:
-        erase_one_of_many(database, blobs, job_id, accounts.pop(job_id))
+        account_id = accounts.pop(job_id)
+        with database.transaction() as connection:
+            if not reuse.withdraw_expired(connection, job_id):
+                return 0  # somebody has submitted the same again in between, and got this job
+        erase_one_of_many(database, blobs, job_id, account_id)
         return 1
 
     return _all(look, erase, run)

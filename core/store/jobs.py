@@ -50,6 +50,8 @@ class NewJob:
     concurrent_jobs: int
     batch_id: UUID | None = None
     batch_index: int | None = None
+    content_key: bytes | None = None
+    """Of `core.content_key`; None: it is offered to nobody who submits the same again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def _row(new: NewJob) -> dict[str, object]:
         "input_name": new.input.name,
         "input_url": new.input.url,
         "input_bytes": new.input.bytes,
+        "content_key": new.content_key,
         "options": new.options.model_dump(),
         "metadata": dict(new.metadata),
         "chunks_left": 1,

@@ -25,6 +25,7 @@ _stderr = Console(stderr=True)
 _stdout = Console()
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Do it anew, even if the same was done before.")]
 JobId = Annotated[UUID, typer.Argument(metavar="ID", show_default=False)]
 IsBatch = Annotated[bool, typer.Option("--batch", help="The ID is that of a batch.")]
 
@@ -61,6 +62,7 @@ def transcribe(
     word_timestamps: Annotated[bool, typer.Option("--word-timestamps", help="Times for each word.")] = False,
     prompt: Annotated[str, typer.Option(help="Text that precedes; steers spelling and style.")] = "",
     lane: Annotated[str, typer.Option(help="express, standard or batch; empty: the account's own.")] = "",
+    force: Force = False,
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -69,7 +71,7 @@ def transcribe(
     options = {"model": model, "language": language, "task": task, "prompt": prompt, "lane": lane}
     options["word_timestamps"] = str(word_timestamps).lower()
     with _client(url, key, data_dir) as client:
-        job = _finish(client, client.transcribe(file, options))
+        job = _finish(client, client.transcribe(file, options, force=force))
         typer.echo(client.transcript(job.id, format).rstrip("\n"))
 
 
@@ -77,13 +79,15 @@ def embed(
     file: File,
     model: Annotated[str, typer.Option(help="Embedding model; empty: the service's default.")] = "",
     lane: Annotated[str, typer.Option(help="express, standard or batch; empty: the account's own.")] = "",
+    force: Force = False,
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Make a PDF searchable and print its job's id."""
     with _client(url, key, data_dir) as client:
-        typer.echo(_finish(client, client.embed(file, {"model": model, "lane": lane})).id)
+        options = {"model": model, "lane": lane}
+        typer.echo(_finish(client, client.embed(file, options, force=force)).id)
 
 
 def batch(
@@ -224,6 +228,10 @@ def _clock(seconds: float) -> str:
 
 def _finish(client: Client, job: JobStatus) -> JobStatus:
     """Follow the job to its end; says what went wrong and exits with 1 if it did not complete."""
+    if job.reused_from:
+        typer.echo(
+            f"This was done before, on {job.created_at[:10]}: job {job.id}. With --force it is done anew.", err=True
+        )
     try:
         with following(_stderr) as follow:
             job = client.wait(job.id, follow)

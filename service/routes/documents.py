@@ -23,7 +23,7 @@ _ERRORS = responses(
     "/documents",
     status_code=202,
     response_model=JobOut,
-    responses=_ERRORS,
+    responses={**submit.REUSED, **_ERRORS},
     openapi_extra=submit.form_body(DocumentForm, {"file": submit.one_file("A PDF with text.")}),
 )
 def embed(submission: SubmissionDep) -> Response:

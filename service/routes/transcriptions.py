@@ -24,7 +24,7 @@ _FILE = "Audio or video: wav, flac, mp3, m4a/mp4, ogg/opus, webm."
     "/transcriptions",
     status_code=202,
     response_model=JobOut,
-    responses=_ERRORS,
+    responses={**submit.REUSED, **_ERRORS},
     openapi_extra=submit.form_body(TranscriptionForm, {"file": submit.one_file(_FILE)}),
 )
 def transcribe(submission: SubmissionDep) -> Response:

@@ -28,7 +28,7 @@ def test_a_service_goes_on_from_its_backup(service: Service, tmp_path: Path) -> 
     key = service.key
     embedded = service.run("embed", str(PDF)).stdout.strip()
     with service.held_still("express"):  # or the job would be done before the backup
-        in_work = service.client().transcribe(RECORDING, {"model": "fake"}).id
+        in_work = service.client().transcribe(RECORDING, {"model": "fake"}, force=True).id
         until(lambda: job(service, key, in_work)["stage"] == "transcribe", what="it is prepared")
         assert service.run("backup", str(tmp_path / "backup"), "--blobs").returncode == 0
         assert job(service, key, in_work)["status"] == "processing"

@@ -108,7 +108,7 @@ def test_neighbours_of_a_trap_are_done_by_the_same_worker(service: Service, clie
         path = tmp_path / f"trap{n}.pdf"
         path.write_bytes(nasty.wordy_pdf())
         traps.append(client.embed(path, {"model": "fake"}))
-    neighbour = client.wait(client.transcribe(RECORDING, {"model": "fake"}).id)
+    neighbour = client.wait(client.transcribe(RECORDING, {"model": "fake"}, force=True).id)
 
     assert neighbour.status == "completed"
     assert {client.wait(trap.id).status for trap in traps} <= {"completed", "failed"}

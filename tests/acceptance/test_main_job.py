@@ -125,7 +125,7 @@ def test_search_can_be_kept_to_one_kind_and_to_some_jobs(
 
 
 def test_a_transcript_left_out_of_the_index_is_not_found(client: Client) -> None:
-    job = client.wait(client.transcribe(RECORDING, {"index": "false", "model": "fake"}).id)
+    job = client.wait(client.transcribe(RECORDING, {"index": "false", "model": "fake"}, force=True).id)
     assert job.status == "completed"
     assert job.id not in {hit.job_id for hit in client.search(QUESTION, limit=100)}
 
@@ -145,7 +145,7 @@ def test_the_command_line_cites_hits_as_people_do(service: Service, recording: J
 
 
 def test_a_deleted_job_leaves_no_blob_behind(service: Service, client: Client) -> None:
-    job = client.wait(client.transcribe(RECORDING, {"model": "fake"}).id)
+    job = client.wait(client.transcribe(RECORDING, {"model": "fake"}, force=True).id)
     folder = service.folder / "blobs" / "jobs" / job.id
     assert folder.exists()
     with service.http() as http:
@@ -155,7 +155,7 @@ def test_a_deleted_job_leaves_no_blob_behind(service: Service, client: Client) -
 
 
 def test_a_transcription_measures_the_speed_of_its_device(service: Service, client: Client) -> None:
-    client.wait(client.transcribe(RECORDING, {"model": "fake"}).id)
+    client.wait(client.transcribe(RECORDING, {"model": "fake"}, force=True).id)
     measured: list[float] = []
 
     def kept() -> bool:

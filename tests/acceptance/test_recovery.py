@@ -79,7 +79,7 @@ def test_a_child_killed_in_the_middle_of_a_chunk_loses_no_segment_and_doubles_no
     service: Service, client: Client
 ) -> None:
     undisturbed = client.wait(client.transcribe(RECORDING).id)
-    job = client.transcribe(RECORDING)
+    job = client.transcribe(RECORDING, force=True)
     interrupted = _killed_in_a_chunk(service, job)
     assert interrupted is not None
     ended = client.wait(job.id)
@@ -120,7 +120,7 @@ def test_a_long_recording_is_heard_while_it_is_decoded_and_goes_on_though_whoeve
     assert (ended.status, ended.chunks_done) == ("completed", ended.chunks_total), ended.error
     spans = [(segment["start"], segment["end"]) for segment in _segments(service, ended)]
     assert all(left[1] <= right[0] for left, right in pairwise(spans))
-    once = client.wait(client.transcribe(RECORDING, {"model": "fake"}).id)
+    once = client.wait(client.transcribe(RECORDING, {"model": "fake"}, force=True).id)
     assert _speech_s(service, ended) == pytest.approx(6 * _speech_s(service, once), rel=0.03)
 
 
@@ -139,7 +139,7 @@ def _speech_s(service: Service, job: JobStatus) -> float:
 def test_an_input_that_kills_its_worker_each_time_fails_its_neighbour_completes_and_it_can_be_tried_again(
     service: Service, client: Client
 ) -> None:
-    poison = client.transcribe(RECORDING, {"model": "fake"})
+    poison = client.transcribe(RECORDING, {"model": "fake"}, force=True)
     killed: list[int] = []
     while interrupted := _killed_in_a_chunk(service, poison):
         killed.append(interrupted[1])
@@ -149,7 +149,7 @@ def test_an_input_that_kills_its_worker_each_time_fails_its_neighbour_completes_
     assert ended.error is not None
     assert ended.error["code"] == "chunk_crashed"
     assert len(set(killed)) >= 3  # three ends of one chunk; its siblings may have been hit as well
-    assert client.wait(client.embed(PDF, {"model": "fake"}).id).status == "completed"
+    assert client.wait(client.embed(PDF, {"model": "fake"}, force=True).id).status == "completed"
 
     client.retry(poison.id)  # nobody kills it now
     assert client.wait(poison.id).status == "completed"
@@ -159,7 +159,7 @@ def test_an_input_that_kills_its_worker_each_time_fails_its_neighbour_completes_
 
 @pytest.mark.parametrize("server", ["postgres", "valkey"])
 def test_jobs_finish_although_a_server_dies_and_comes_back(service: Service, client: Client, server: str) -> None:
-    jobs = [client.transcribe(RECORDING, {"model": "fake"}) for _ in range(3)]
+    jobs = [client.transcribe(RECORDING, {"model": "fake"}, force=True) for _ in range(3)]
     _busy_with(service, jobs[0])
     victim = _pid_of(service, server)
     os.kill(victim, signal.SIGKILL)
@@ -189,7 +189,7 @@ def _ready(service: Service) -> bool:
 
 
 def test_a_cancelled_job_stops_and_keeps_what_was_done(service: Service, client: Client) -> None:
-    job = client.transcribe(RECORDING, {"model": "fake"})
+    job = client.transcribe(RECORDING, {"model": "fake"}, force=True)
     done = "SELECT FROM chunks WHERE job_id = %s AND stage = 'transcribe' AND status = 'done'"
     with psycopg.connect(service.database_url, autocommit=True) as connection:
         until(lambda: connection.execute(done, [job.id]).fetchone() is not None, what="one chunk is done")
@@ -205,8 +205,8 @@ def test_a_cancelled_job_stops_and_keeps_what_was_done(service: Service, client:
 def test_an_up_that_is_stopped_or_killed_leaves_no_process_and_goes_on_when_it_is_started_again(tmp_path: Path) -> None:
     first = start_service(tmp_path / "data")
     with first.client() as client:
-        done = client.wait(client.transcribe(RECORDING, {"model": "fake"}).id)
-        unfinished = [client.transcribe(RECORDING, {"model": "fake"}) for _ in range(4)]
+        done = client.wait(client.transcribe(RECORDING, {"model": "fake"}, force=True).id)
+        unfinished = [client.transcribe(RECORDING, {"model": "fake"}, force=True) for _ in range(4)]
     processes = _children(first.pid)
     assert len(processes) >= 7
     assert first.stop() == 0
@@ -242,7 +242,7 @@ def test_many_submits_at_once_are_all_finished(client: Client, service: Service)
 
     def submit() -> None:
         with service.client() as own:
-            accepted.extend(own.embed(PDF, {"model": "fake"}) for _ in range(3))
+            accepted.extend(own.embed(PDF, {"model": "fake"}, force=True) for _ in range(3))
 
     threads = [threading.Thread(target=submit) for _ in range(4)]
     for thread in threads:

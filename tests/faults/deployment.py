@@ -199,7 +199,7 @@ def deployment(
 
 def submit(client: Client) -> UUID:
     """The sample recording, for the fake engine."""
-    return UUID(client.transcribe(RECORDING, {"model": "fake"}).id)
+    return UUID(client.transcribe(RECORDING, {"model": "fake"}, force=True).id)
 
 
 def _tend(whole: Deployment, stopping: threading.Event) -> None:
