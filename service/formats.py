@@ -187,13 +187,16 @@ def _segment_out(segment: TranscriptSegment) -> SegmentOut:
     )
 
 
+_PLACES = ("page_label", "char_start", "char_end", "section", "speaker")
+
+
 def passage_out(stored: StoredPassage) -> PassageOut:
     """A passage as JSON, with its vector if it has been read."""
-    citation = citation_out(stored.passage)
-    if stored.vector is None:
-        return PassageOut(id=stored.id, text=stored.passage.text, citation=citation)
-    vector = list(stored.vector)
-    return PassageOut(id=stored.id, text=stored.passage.text, citation=citation, model=stored.model, vector=vector)
+    passage = stored.passage
+    known = {name: value for name in _PLACES if (value := getattr(passage, name)) is not None}
+    if stored.vector is not None:
+        known |= {"model": stored.model, "vector": stored.vector}
+    return PassageOut(id=stored.id, text=passage.text, citation=citation_out(passage), **known)
 
 
 def citation_out(passage: Passage) -> CitationOut:

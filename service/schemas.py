@@ -217,6 +217,11 @@ class PassageOut(BaseModel):
     id: int
     text: str
     citation: CitationOut
+    page_label: str | None = Field(None, description="The page as it is printed, such as `iii`.")
+    char_start: int | None = Field(None, description="Its place in the whole text, in characters.")
+    char_end: int | None = None
+    section: str | None = Field(None, description="The chapter or heading that it stands under.")
+    speaker: str | None = None
     model: str | None = None
     vector: list[float] | None = None
 

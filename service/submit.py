@@ -113,14 +113,14 @@ def parse(fields: Mapping[str, str], wanted: type[Form]) -> Form:
 def check(asked: Transcription | Document) -> None:
     """Raises `UnknownModel` or `InvalidRequest` for a model that is not there, or that cannot do what is asked."""
     if isinstance(asked, Document):
-        _check_model(asked.model, ModelKind.EMBEDDING)
+        check_model(asked.model, ModelKind.EMBEDDING)
         return
-    _check_model(asked.model, ModelKind.WHISPER)
+    check_model(asked.model, ModelKind.WHISPER)
     _check_language(asked.language, asked.model)
     _check_task(asked.task, asked.model)
 
 
-def _check_model(name: str | None, kind: ModelKind) -> None:
+def check_model(name: str | None, kind: ModelKind) -> None:
     """Raises `UnknownModel` with the names that would do."""
     if name is not None and name not in names(kind):
         raise UnknownModel(f"There is no {kind} model named {name!r}; there are {', '.join(names(kind))}.")

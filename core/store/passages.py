@@ -64,22 +64,41 @@ def passages_of(
     connection: Connection,
     job_id: UUID,
     *,
-    with_vectors: bool,
+    model: str | None = None,
     after: tuple[int, int] = (-1, -1),
     limit: int,
 ) -> tuple[list[StoredPassage], tuple[int, int] | None]:
-    """Passages of a job in order from a place on, and the place to go on from (None at the end)."""
+    """Passages of a job in order from a place on, and the place to go on from (None at the end).
+
+    With the vectors of a model, if one is named: one row a passage, whatever other vectors there are.
+    """
     place = sa.tuple_(passages.c.chunk_ordinal, passages.c.ordinal)
     columns: list[Any] = [passages]
     source: Any = passages
-    if with_vectors:
+    if model is not None:
         columns += [vectors.c.model, vectors.c.vector]
-        source = passages.outerjoin(vectors, vectors.c.passage_id == passages.c.id)
+        its = sa.and_(vectors.c.passage_id == passages.c.id, vectors.c.model == model)
+        source = passages.outerjoin(vectors, its)
     query = sa.select(*columns).select_from(source).where(passages.c.job_id == job_id, place > sa.tuple_(*after))
     rows = connection.execute(query.order_by(place).limit(limit + 1)).all()
-    found = [_stored(row, with_vectors=with_vectors) for row in rows[:limit]]
+    found = [_stored(row, with_vectors=model is not None) for row in rows[:limit]]
     more = (rows[limit - 1].chunk_ordinal, rows[limit - 1].ordinal) if len(rows) > limit else None
     return found, more
+
+
+def vectors_for(connection: Connection, job_id: UUID, preferred: Sequence[str]) -> tuple[str, int] | None:
+    """The model whose vectors of a job are read, and their dimensions: of several the first that is preferred."""
+    query = (
+        sa.select(vectors.c.model, sa.func.vector_dims(vectors.c.vector))
+        .join(passages, passages.c.id == vectors.c.passage_id)
+        .where(passages.c.job_id == job_id)
+        .limit(1)
+    )
+    wanted = [vectors.c.model == name for name in preferred]
+    for condition in (*wanted, sa.true()):
+        if (row := connection.execute(query.where(condition)).one_or_none()) is not None:
+            return row[0], row[1]
+    return None
 
 
 def _stored(row: Row[Any], *, with_vectors: bool) -> StoredPassage:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 from sqlalchemy.engine import Connection
 
 from core import errors
@@ -20,10 +20,13 @@ from core.store import estimates, interventions, jobs, passages
 from core.store.estimates import UNKNOWN
 from core.store.jobs import Job, JobFilter
 from core.subtitles import MAX_LINE_CHARS, MAX_LINES, MIN_LINE_CHARS
-from service.deps import AccountDep, ServiceDep
+from models.registry import DEFAULT_EMBEDDING, ModelKind, find
+from service.deps import AccountDep, Service, ServiceDep
 from service.formats import from_cursor, job_out, passage_out, to_cursor, transcript_out
+from service.passage_files import PASSAGE_FILES, Export
 from service.problems import responses
 from service.schemas import JobList, JobOut, PassageList, TranscriptOut
+from service.submit import check_model
 from service.transcript_files import FILE_FORMATS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -32,6 +35,15 @@ _NOT_FOUND = responses(errors.NotFound, errors.InvalidRequest)
 _AS_FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {form.media_type: {"schema": {"type": "string"}} for form in FILE_FORMATS.values()}}
 }
+_AS_PASSAGE_FILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            form.media_type: {"schema": {"type": "string", "format": "binary"}} for form in PASSAGE_FILES.values()
+        }
+    }
+}
+_PASSAGE_FORMAT = "`json` comes in pages; `jsonl` and `parquet` are files of all passages."
+_VECTORS_OF = "With `vectors`: those of which model; none: the job's own."
 _FORMAT = "`json` has all that Whisper reports; `srt` and `vtt` are subtitles, `tsv` has a segment a line."
 _LINE_CHARS = "Of a subtitle: columns in a line; a Chinese, Japanese or Korean character takes two."
 _LINES = "Of a subtitle: lines at a time."
@@ -129,24 +141,50 @@ def get_transcript(
     return transcript_out(job, heard, segments)
 
 
-@router.get("/{job_id}/passages", response_model_exclude_unset=True, responses=_NOT_FOUND)
+@router.get(
+    "/{job_id}/passages",
+    response_model=PassageList,
+    response_model_exclude_unset=True,
+    responses={**_NOT_FOUND, **_AS_PASSAGE_FILE},
+)
 def get_passages(
     service: ServiceDep,
     account: AccountDep,
     job_id: UUID,
     vectors: bool = False,
+    format: Annotated[Literal["json", "jsonl", "parquet"], Query(description=_PASSAGE_FORMAT)] = "json",
+    model: Annotated[str | None, Query(max_length=100, description=_VECTORS_OF)] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-) -> PassageList:
+) -> Response | PassageList:
     """The passages of a document or transcript, with their vectors if asked for."""
     after = _passage_place(cursor)
     with service.database.transaction() as connection:
-        jobs.get(connection, job_id, account.id)
-        found, more = passages.passages_of(connection, job_id, with_vectors=vectors, after=after, limit=limit)
+        job = jobs.get(connection, job_id, account.id)
+        name, dimensions = _vectors(connection, service, job, model) if vectors else (None, 0)
+        if format == "json":
+            found, more = passages.passages_of(connection, job_id, model=name, after=after, limit=limit)
+    if format != "json":
+        form, export = PASSAGE_FILES[format], Export(service.database, job_id, account.id, name, dimensions)
+        return StreamingResponse(form.write(export), media_type=form.media_type, headers=form.headers(job_id))
     return PassageList(
         data=[passage_out(stored) for stored in found],
         next_cursor=None if more is None else to_cursor(*more),
     )
+
+
+def _vectors(connection: Connection, service: Service, job: Job, asked: str | None) -> tuple[str, int]:
+    """The model whose vectors are read, and their dimensions. Raises `UnknownModel`."""
+    if asked is not None:
+        check_model(asked, ModelKind.EMBEDDING)
+        found = passages.vectors_for(connection, job.id, [asked])
+        return (
+            (asked, found[1]) if found and found[0] == asked else (asked, find(asked, ModelKind.EMBEDDING).dimensions)
+        )
+    default = service.default_models.embedding
+    own = job.options.model if job.kind is JobKind.DOCUMENT else None
+    found = passages.vectors_for(connection, job.id, [own or default])
+    return found or (default, find(DEFAULT_EMBEDDING, ModelKind.EMBEDDING).dimensions)
 
 
 def _passage_place(cursor: str | None) -> tuple[int, int]:
