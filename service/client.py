@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -129,6 +129,18 @@ class Client:
     def transcript(self, job_id: str, form: str = "text") -> str:
         """The transcript as `text`, `json`, `srt`, `vtt` or `tsv`, or what is done of it so far."""
         return self._call("GET", f"/v1/jobs/{job_id}/transcript", params={"format": form}).text
+
+    def passages(self, job_id: str, form: str = "jsonl", *, vectors: bool = False) -> Iterator[bytes]:
+        """All passages of a job as a file, `jsonl` or `parquet`, piece by piece; one that breaks off is an error."""
+        asked = {"format": form, "vectors": str(vectors).lower()}
+        try:
+            with self._http.stream("GET", f"/v1/jobs/{job_id}/passages", params=asked) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _refusal(answer)
+                yield from answer.iter_bytes()
+        except httpx.HTTPError as error:
+            raise ClientError("unreachable", f"{self._url} does not answer to the end: {error}") from error
 
     def search(self, query: str, *, limit: int = 10, kind: str | None = None) -> list[Hit]:
         """The passages nearest in meaning to the query, best first."""

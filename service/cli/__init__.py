@@ -14,6 +14,7 @@ from service.cli import settings_of_client
 from service.cli.account_commands import register as add_account_commands
 from service.cli.backup_commands import register as add_backup_commands
 from service.cli.client_commands import register as add_client_commands
+from service.cli.export_commands import register as add_export_commands
 from service.cli.report_commands import register as add_report_commands
 from service.cli.server_commands import register as add_server_commands
 
@@ -50,6 +51,7 @@ add_server_commands(app)
 add_account_commands(app)
 add_backup_commands(app)
 add_report_commands(app)
+add_export_commands(app)
 
 
 def main() -> None:

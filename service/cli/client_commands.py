@@ -70,7 +70,7 @@ def transcribe(
     """Transcribe a recording and print its transcript."""
     options = {"model": model, "language": language, "task": task, "prompt": prompt, "lane": lane}
     options["word_timestamps"] = str(word_timestamps).lower()
-    with _client(url, key, data_dir) as client:
+    with connected(url, key, data_dir) as client:
         job = _finish(client, client.transcribe(file, options, force=force))
         typer.echo(client.transcript(job.id, format).rstrip("\n"))
 
@@ -85,7 +85,7 @@ def embed(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Make a PDF searchable and print its job's id."""
-    with _client(url, key, data_dir) as client:
+    with connected(url, key, data_dir) as client:
         options = {"model": model, "lane": lane}
         typer.echo(_finish(client, client.embed(file, options, force=force)).id)
 
@@ -102,7 +102,7 @@ def batch(
     """Submit up to 100 recordings and PDFs (*.pdf) at once; print each one's job and how it ended."""
     spoken = {"language": language} if language else {}
     items = [(file, {} if file.suffix.lower() == ".pdf" else spoken) for file in files]
-    with _client(url, key, data_dir) as client:
+    with connected(url, key, data_dir) as client:
         found = client.submit_batch(items, lane=lane)
         typer.echo(f"batch {found.id}", err=True)
         if wait:
@@ -125,7 +125,7 @@ def search(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Find passages by meaning, with the page or the time where they stand."""
-    with _client(url, key, data_dir) as client:
+    with connected(url, key, data_dir) as client:
         hits = client.search(query, limit=limit, kind=kind)
     for hit in hits:
         if as_json:
@@ -143,7 +143,7 @@ def jobs(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """List your jobs, the newest first."""
-    with _client(url, key, data_dir) as client:
+    with connected(url, key, data_dir) as client:
         found = client.jobs(limit=limit)
     if not found:
         typer.echo("No jobs yet.", err=True)
@@ -159,7 +159,7 @@ def status(
     job_id: JobId, is_batch: IsBatch = False, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR
 ) -> None:
     """Print a job, or a batch, as JSON."""
-    with _client(url, key, data_dir) as client:
+    with connected(url, key, data_dir) as client:
         found = client.batch(str(job_id)) if is_batch else client.job(str(job_id))
     typer.echo(json.dumps(found.raw, indent=2, ensure_ascii=False))
 
@@ -168,7 +168,7 @@ def cancel(
     job_id: JobId, is_batch: IsBatch = False, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR
 ) -> None:
     """Stop a job, or what has not ended of a batch; what is done stays readable."""
-    with _client(url, key, data_dir) as client:
+    with connected(url, key, data_dir) as client:
         if is_batch:
             typer.echo(counted(client.cancel_batch(str(job_id))))
         else:
@@ -177,7 +177,7 @@ def cancel(
 
 def retry(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Try a failed job again and follow it to its end; only what is not done is worked."""
-    with _client(url, key, data_dir) as client:
+    with connected(url, key, data_dir) as client:
         typer.echo(describe(_finish(client, client.retry(str(job_id)))))
 
 
@@ -188,7 +188,7 @@ def usage(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Print what is used and left of this month's quotas."""
-    with _client(url, key, data_dir) as client:
+    with connected(url, key, data_dir) as client:
         found = client.usage()
     if as_json:
         typer.echo(json.dumps(found.raw, indent=2))
@@ -265,7 +265,7 @@ def _finish_batch(client: Client, found: BatchStatus) -> BatchStatus:
 
 
 @contextmanager
-def _client(url: str | None, key: str | None, data_dir: Path) -> Iterator[Client]:
+def connected(url: str | None, key: str | None, data_dir: Path) -> Iterator[Client]:
     """A connected client; a refusal becomes one line on stderr and exit 1."""
     try:
         with connect(url, key, data_dir) as client:

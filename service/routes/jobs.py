@@ -158,6 +158,8 @@ def get_passages(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> Response | PassageList:
     """The passages of a document or transcript, with their vectors if asked for."""
+    if cursor is not None and format != "json":
+        raise InvalidRequest("cursor: a file has all passages; only json comes in pages.")
     after = _passage_place(cursor)
     with service.database.transaction() as connection:
         job = jobs.get(connection, job_id, account.id)
@@ -178,9 +180,7 @@ def _vectors(connection: Connection, service: Service, job: Job, asked: str | No
     if asked is not None:
         check_model(asked, ModelKind.EMBEDDING)
         found = passages.vectors_for(connection, job.id, [asked])
-        return (
-            (asked, found[1]) if found and found[0] == asked else (asked, find(asked, ModelKind.EMBEDDING).dimensions)
-        )
+        return found if found and found[0] == asked else (asked, find(asked, ModelKind.EMBEDDING).dimensions)
     default = service.default_models.embedding
     own = job.options.model if job.kind is JobKind.DOCUMENT else None
     found = passages.vectors_for(connection, job.id, [own or default])

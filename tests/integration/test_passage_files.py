@@ -138,8 +138,8 @@ def test_vectors_of_a_second_model_make_no_second_row(
         assert [row["vector"] for row in rows] == [vector]
 
 
-@pytest.mark.parametrize("query", ["format=csv", "vectors=true&model=gpt"])
-def test_an_unknown_format_or_model_is_a_422(api: TestClient, document: UUID, query: str) -> None:
+@pytest.mark.parametrize("query", ["format=csv", "vectors=true&model=gpt", "format=jsonl&cursor=WzEsIDFd"])
+def test_an_unknown_format_or_model_or_a_page_of_a_file_is_a_422(api: TestClient, document: UUID, query: str) -> None:
     assert api.get(f"/v1/jobs/{document}/passages?{query}").status_code == 422
 
 

@@ -1,0 +1,60 @@
+"""`scribelane passages` writes what the service streams, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from service.cli import app, export_commands
+from tests.unit.service.answering import BROKEN_OFF, Answer, problem, serving
+
+ID = "01890000-0000-7000-8000-000000000000"
+LINES = Answer(200, b'{"id":1}\n{"id":2}\n', "application/x-ndjson")
+PARQUET = Answer(200, b"PAR1\xff\x00PAR1", "application/vnd.apache.parquet")
+
+
+def run(url: str, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["passages", ID, "--url", url, "--key", "k", *arguments])
+
+
+def test_lines_go_to_stdout() -> None:
+    with serving(LINES) as (url, asked):
+        printed = run(url, "--vectors")
+
+    assert (printed.exit_code, printed.stdout) == (0, LINES.body.decode())
+    assert asked.lines == [f"GET /v1/jobs/{ID}/passages?format=jsonl&vectors=true"]
+
+
+def test_a_file_is_written_byte_by_byte(tmp_path: Path) -> None:
+    file = tmp_path / "tides.parquet"
+    with serving(PARQUET) as (url, _):
+        printed = run(url, "--format", "parquet", "--output", str(file))
+
+    assert (printed.exit_code, printed.stdout, file.read_bytes()) == (0, "", PARQUET.body)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("answer", [problem(404, "not_found"), BROKEN_OFF])
+def test_what_does_not_arrive_leaves_the_file_as_it_was(tmp_path: Path, answer: Answer) -> None:
+    file = tmp_path / "tides.jsonl"
+    file.write_text("earlier")
+    with serving(answer) as (url, _):
+        printed = run(url, "--output", str(file))
+
+    assert printed.exit_code == 1
+    assert printed.stderr.startswith("error: ")
+    assert [one.read_text() for one in tmp_path.iterdir()] == ["earlier"]
+
+
+def test_parquet_is_not_written_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal:
+        stdout = type("Stdout", (), {"isatty": staticmethod(lambda: True)})
+
+    monkeypatch.setattr(export_commands, "sys", Terminal)
+    with serving(PARQUET) as (url, asked):
+        printed = run(url, "--format", "parquet")
+
+    assert (printed.exit_code, asked.lines) == (2, [])
+    assert "--output" in printed.stderr
