@@ -265,7 +265,7 @@ class PdfEncrypted(JobError):
 
 
 class PdfNoText(JobError):
-    """The PDF holds no text, only images; run it through OCR first."""
+    """The PDF holds no text: its pages are blank, or drawn; text in images needs OCR first."""
 
     code = "pdf_no_text"
 

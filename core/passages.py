@@ -40,10 +40,11 @@ _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？]+[”’�
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The text of one page. `number` counts from 1."""
+    """The text of one page. `number` counts from 1; `label` is the page as it is printed, where the file says it."""
 
     number: int
     text: str
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,10 +60,7 @@ def _open(kind: JobKind, path: Path, result: Path, most: float) -> None:
         return
     from workers.inputs.pdf import read_pages
 
-    text = read_pages(path, max_pages=int(most), on_page=_progress)
-    with result.open("w", encoding="utf-8") as file:
-        pages = [[page.number, page.text] for page in text.pages]
-        json.dump([pages, text.n_pages, text.empty_pages, text.failed_pages], file, ensure_ascii=False)
+    read_pages(path, result, max_pages=int(most), on_page=_progress)
     _say(done=True)
 
 

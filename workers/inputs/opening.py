@@ -7,7 +7,6 @@ that is due to a decoder that a stranger's file may have taken over.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -18,14 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import structlog
 
 from core.job import JobKind
-from core.passages import Page
+from workers.inputs.pdf_pages import PdfText, loaded
 from workers.inputs.process import BROKEN, TOO_MUCH, OpenLimits, Request, opened
 
 if TYPE_CHECKING:  # the libraries that open inputs are loaded when there is one
     import numpy as np
     from numpy.typing import NDArray
-
-    from workers.inputs.pdf import PdfText
 
 log = structlog.get_logger(__name__)
 
@@ -88,8 +85,6 @@ def decoding(
 
 def read_pages(path: Path, *, max_pages: int, limits: OpenLimits, on_page: Callable[[], None]) -> PdfText:
     """`pdf.read_pages` in a process of its own. Raises `ChunkTimeout` besides, and `PdfUnreadable` over a limit."""
-    from workers.inputs.pdf import PdfText
-
     result = path.with_name("pages")
     room = max_pages * PAGE_TEXT_BYTES + _ROOM_BYTES
     request = Request(JobKind.DOCUMENT, path, result, max_pages, room, limits)
@@ -97,8 +92,7 @@ def read_pages(path: Path, *, max_pages: int, limits: OpenLimits, on_page: Calla
         for _ in steps:
             pass
     _check_written(request)
-    pages, n_pages, empty, failed = json.loads(result.read_bytes())
-    return PdfText(tuple(Page(int(n), str(text)) for n, text in pages), n_pages, empty, tuple(failed))
+    return loaded(result)
 
 
 def _check_written(request: Request) -> None:

@@ -1,106 +1,106 @@
-"""Read the text of a PDF page by page.
+"""Read the text of a PDF page by page, with pypdf, and with PDFium what pypdf cannot read.
 
 The prepare stage hands over a file that was uploaded or downloaded; `core.passages` cuts the pages into passages.
 Whatever is wrong with a file is said in words for the person who sent it: nothing here may fail the worker, for
-PDFs in the wild are broken in every way, and pypdf raises errors of many kinds on them, not only its own.
+PDFs in the wild are broken in every way. One page at a time is in memory; the others lie on disk (`pdf_pages`).
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
-from pypdf import PasswordType, PdfReader
-
-from core.errors import JobError, PdfEncrypted, PdfNoText, PdfUnreadable
+from core.errors import PdfEncrypted, PdfNoText, PdfUnreadable
 from core.passages import Page
+from workers.inputs.pdf_budget import OverBudget, budget
+from workers.inputs.pdf_pages import PdfText, write_end, write_page, written_pages
+from workers.inputs.pdf_pdfium import ByPdfium
+from workers.inputs.pdf_pypdf import ByPypdf, Locked, Read, Unreadable
+from workers.inputs.pdf_running import RunningLines
+from workers.inputs.pdf_words import PartedWords, storable
 
 HEADER = b"%PDF-"
 HEADER_WITHIN_BYTES = 1024
 """Where readers look for the header: mail and web servers put bytes of their own in front of it."""
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL text takes neither NUL nor half of a surrogate pair
-_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
-# From a word's first letter on alone: else a word of a million letters would be looked through a million times.
-_LINE_END_HYPHEN = re.compile(r"(?<![^\W\d_])([^\W\d_]+)([-\u2010\u00ad])[^\S\n]*\n[^\S\n]*([^\W\d_]+)")
-_LONE_NUMBER = re.compile(r"[-–\s]*(\d{1,5})[-–\s]*", re.ASCII)
-_SOFT_HYPHEN = "\u00ad"  # printed only where a line breaks, so it is never part of the word
+OPENING_CPU_S = 5.0
+PAGE_CPU_S = 2.0
+TOTAL_CPU_S = 15.0
+"""Processor time that pypdf may take to open a file, for one page, and beyond `EASY_PAGE_CPU_S` for all of them."""
+EASY_PAGE_CPU_S = 0.1
+FEWEST_ZIGZAGS = 5
+"""So often a page has to go on far to the right on the same line before its columns are looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class PdfText:
-    """The text of a PDF. `pages` holds those with text; pages that failed (by number) count as empty too."""
+def read_pages(
+    path: Path, result: Path, *, max_pages: int, on_page: Callable[[int, int], None], password: str = ""
+) -> None:
+    """Write the text of each page to `result`, for `pdf_pages.loaded`; a second file is left beside it.
 
-    pages: tuple[Page, ...]
-    n_pages: int
-    empty_pages: int
-    failed_pages: tuple[int, ...]
-
-
-def read_pages(path: Path, *, max_pages: int, on_page: Callable[[int, int], None]) -> PdfText:
-    """The text of each page; `on_page(done, n_pages)` is called after each, and may raise to stop.
-
-    Raises PdfUnreadable (no PDF, broken, no pages, more than `max_pages`), PdfEncrypted (opens only with a password)
-    or PdfNoText (nothing but images).
+    `on_page(done, n_pages)` is called after each, and may raise to stop. Raises PdfUnreadable (no PDF, broken, no
+    pages, more than `max_pages`), PdfEncrypted (opens only with a password, or not with this one) or PdfNoText.
     """
-    with path.open("rb") as file:  # pypdf reads what it needs: an upload may be larger than the memory
-        return _read(_open(file), max_pages, on_page)
-
-
-def _read(reader: PdfReader, max_pages: int, on_page: Callable[[int, int], None]) -> PdfText:
-    n_pages = _count_pages(reader, max_pages)
-    pages: list[Page] = []
-    failed: list[int] = []
-    for number in range(1, n_pages + 1):
-        text = _page_text(reader, number)
-        if text is None:
-            failed.append(number)
-        else:
-            pages.append(Page(number, text))
-        on_page(number, n_pages)
-    if not pages:
+    raw = result.with_name(f"{result.name}.raw")
+    # pypdf reads what it needs: an upload may be larger than the memory.
+    with path.open("rb") as file, closing(_open(file, path, password)) as readers:
+        n_pages = _checked(readers.n_pages, max_pages)
+        survey = _Survey()
+        labels = readers.labels()
+        with raw.open("w", encoding="utf-8") as pages:
+            for number in range(1, n_pages + 1):
+                text = readers.text(number)
+                survey.take(
+                    Page(number, text or "", labels[number - 1] if labels else None), pages, failed=text is None
+                )
+                on_page(number, n_pages)
+        details = replace(readers.details(), page_labels=labels)
+    if len(survey.failed) == n_pages:
         raise PdfUnreadable("None of the pages of this PDF can be read; the file is damaged.")
-    with_text = [page for page in _without_page_numbers(pages) if page.text]
+    with_text = _write(raw, result, survey, PdfText((), n_pages, 0, tuple(survey.failed), readers.by_pdfium, details))
     if not with_text:
+        if readers.is_damaged:
+            raise PdfUnreadable("The PDF is damaged, and what can be opened of it holds no text.")
         raise PdfNoText
-    return PdfText(_dehyphenated(with_text), n_pages, n_pages - len(with_text), tuple(failed))
 
 
-@contextmanager
-def _broken_file_is(error: JobError) -> Iterator[None]:
-    """Turns whatever pypdf raises into `error`; a lack of memory is told by whoever bounds it."""
-    try:
-        yield
-    except (JobError, MemoryError):
-        raise
-    except Exception as cause:
-        raise error from cause
+@dataclass(slots=True)
+class _Survey:
+    """What is known of all pages once they were read."""
+
+    failed: list[int] = field(default_factory=list)
+    running: RunningLines = field(default_factory=RunningLines)
+    parted: PartedWords = field(default_factory=PartedWords)
+
+    def take(self, page: Page, file: TextIO, *, failed: bool) -> None:
+        """Keep a page."""
+        if failed:
+            self.failed.append(page.number)
+        elif page.text:
+            self.running.see(page)
+            self.parted.ask(page.text)
+            write_page(file, page)
 
 
-def _open(file: BinaryIO) -> PdfReader:
-    """The reader of a file that stays open as long as it is read from."""
-    if HEADER not in file.read(HEADER_WITHIN_BYTES):
-        raise PdfUnreadable("The file is not a PDF.")
-    file.seek(0)
-    with _broken_file_is(PdfUnreadable("The PDF is damaged or incomplete and cannot be opened.")):
-        try:
-            reader = PdfReader(file)
-        except NotImplementedError as cause:  # encrypted for a certificate instead of a password
-            raise PdfEncrypted("The PDF is encrypted in a way that cannot be opened here.") from cause
-        # Many PDFs are encrypted with an empty password, only to forbid printing: those open for everyone.
-        if reader.is_encrypted and reader.decrypt("") == PasswordType.NOT_DECRYPTED:
-            raise PdfEncrypted
-        return reader
+def _write(raw: Path, result: Path, survey: _Survey, text: PdfText) -> int:
+    """The pages as they are handed over, and what is said besides. How many have text."""
+    if survey.parted:
+        for page in written_pages(raw):
+            survey.parted.see(page.text)
+    with_text = 0
+    with result.open("w", encoding="utf-8") as file:
+        for page in map(survey.running.without, written_pages(raw)):
+            if page.text:
+                with_text += 1
+                write_page(file, replace(page, text=survey.parted.joined(page.text)))
+        write_end(file, replace(text, empty_pages=text.n_pages - with_text))
+    return with_text
 
 
-def _count_pages(reader: PdfReader, max_pages: int) -> int:
-    with _broken_file_is(PdfUnreadable("The PDF is damaged: its list of pages cannot be read.")):
-        n_pages = len(reader.pages)
+def _checked(n_pages: int, max_pages: int) -> int:
     if n_pages == 0:
         raise PdfUnreadable("The PDF has no pages.")
     if n_pages > max_pages:
@@ -108,47 +108,81 @@ def _count_pages(reader: PdfReader, max_pages: int) -> int:
     return n_pages
 
 
-def _page_text(reader: PdfReader, number: int) -> str | None:
-    """The page's text, empty if it has none; None if the page is broken."""
+def _open(file: BinaryIO, path: Path, password: str) -> _Readers:
+    """The readers that open the file; PDFium is asked only where pypdf fails."""
+    if HEADER not in file.read(HEADER_WITHIN_BYTES):
+        raise PdfUnreadable("The file is not a PDF.")
+    file.seek(0)
     try:
-        with _broken_file_is(PdfUnreadable()):
-            return _UNSTORABLE.sub("", reader.pages[number - 1].extract_text()).strip()
-    except PdfUnreadable:
-        return None
+        with budget(OPENING_CPU_S):
+            return _Readers(path, password, ByPypdf(file, password))
+    except (Locked, Unreadable, OverBudget):
+        pass
+    try:
+        return _Readers(path, password, None)
+    except Locked as cause:
+        if password:
+            raise PdfEncrypted("The password does not open this PDF.") from cause
+        raise PdfEncrypted from cause
+    except Unreadable as cause:
+        raise PdfUnreadable("The PDF is damaged or incomplete and cannot be opened.") from cause
 
 
-def _without_page_numbers(pages: Sequence[Page]) -> list[Page]:
-    """Pages without the printed number, which would otherwise stand in the middle of a sentence that runs on.
+class _Readers:
+    """Both ways to read one file. PDFium opens it when it is first needed."""
 
-    A lone number at the head or foot is one if it counts along with the pages; any other belongs to the text.
-    """
-    offsets = Counter(number - page.number for page in pages for number in _lone_numbers(page).values())
+    def __init__(self, path: Path, password: str, pypdf: ByPypdf | None) -> None:
+        self.by_pdfium = 0
+        self.is_damaged = pypdf is None
+        self._path, self._password, self._pypdf = path, password, pypdf
+        self._left_s = TOTAL_CPU_S
+        self._refused = False
+        self._pdfium: ByPdfium | None = None
+        first: ByPypdf | ByPdfium
+        if pypdf is None:
+            first = self._pdfium = ByPdfium(path, password)
+        else:
+            first = pypdf
+        self.n_pages, self.labels, self.details = first.n_pages, first.labels, first.details
 
-    def cleaned(page: Page) -> Page:
-        printed = {at for at, number in _lone_numbers(page).items() if offsets[number - page.number] > 1}
-        lines = [line for at, line in enumerate(page.text.splitlines()) if at not in printed]
-        return replace(page, text="\n".join(lines).strip())
+    def text(self, number: int) -> str | None:
+        """The text of a page, empty if it has none; None if neither can read it."""
+        found = self._by_pypdf(number)
+        if found is not None and found.text:
+            if found.zigzags >= FEWEST_ZIGZAGS and (other := self._second()) is not None:
+                return storable(other.in_columns(number) or found.text)
+            return found.text
+        other = self._second()
+        try:
+            text = None if other is None else storable(other.text(number))
+        except Unreadable:
+            text = None
+        self.by_pdfium += bool(text)
+        return text if found is None else text or ""
 
-    return [cleaned(page) for page in pages]
+    def _by_pypdf(self, number: int) -> Read | None:
+        """What pypdf reads on the page; None if it cannot, or takes too long."""
+        if self._pypdf is None:
+            return None
+        began = time.process_time()
+        try:
+            with budget(min(PAGE_CPU_S, self._left_s + EASY_PAGE_CPU_S)):
+                found = self._pypdf.text(number)
+                return replace(found, text=storable(found.text))
+        except (Unreadable, OverBudget):
+            return None
+        finally:
+            self._left_s -= max(0.0, time.process_time() - began - EASY_PAGE_CPU_S)
 
+    def _second(self) -> ByPdfium | None:
+        if self._pdfium is None and not self._refused:
+            try:
+                self._pdfium = ByPdfium(self._path, self._password)
+            except (Locked, Unreadable):
+                self._refused = True
+        return self._pdfium
 
-def _lone_numbers(page: Page) -> dict[int, int]:
-    """The first and the last line by position, where they hold a number and nothing else."""
-    lines = page.text.splitlines()
-    matches = {at: _LONE_NUMBER.fullmatch(lines[at]) for at in (0, len(lines) - 1) if lines}
-    return {at: int(match[1]) for at, match in matches.items() if match}
-
-
-def _dehyphenated(pages: Sequence[Page]) -> tuple[Page, ...]:
-    """Words that were parted at line ends are whole again, where the document itself shows how they are written."""
-    words = {word.casefold() for page in pages for word in _WORD.findall(page.text)}
-
-    def join(match: re.Match[str]) -> str:
-        before, hyphen, after = match.groups()
-        if hyphen == _SOFT_HYPHEN or f"{before}{after}".casefold() in words:
-            return f"{before}{after}"
-        if f"{before}-{after}".casefold() in words:
-            return f"{before}-{after}"
-        return match.group()
-
-    return tuple(replace(page, text=_LINE_END_HYPHEN.sub(join, page.text)) for page in pages)
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._pdfium is not None:
+            self._pdfium.close()

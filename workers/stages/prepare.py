@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # Beat imports the tasks too, in an image without the librari
     from numpy.typing import NDArray
 
     from workers.inputs.audio import Sound
-    from workers.inputs.pdf import PdfText
+    from workers.inputs.pdf_pages import PdfText
 
 _AHEAD_METERED = 1
 """Chunks that are transcribed before the length is known, where it counts: a recording that turns out longer than what
@@ -137,6 +137,7 @@ def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepa
         pages=text.n_pages,
         texts=groups,
         warnings=list(_page_warnings(text)),
+        details=text.details,
     )
 
 

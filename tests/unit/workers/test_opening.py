@@ -27,7 +27,7 @@ from core.errors import (
     StoreUnavailable,
 )
 from tests import nasty
-from workers.inputs import audio, opening, pdf
+from workers.inputs import audio, opening, pdf, pdf_pages
 from workers.inputs.opening import Decoding
 from workers.inputs.process import OpenLimits, Request
 
@@ -62,7 +62,7 @@ def length_s(path: Path, max_s: float = 3600.0) -> float:
         return sound.await_until(math.inf)
 
 
-def read(path: Path, limits: OpenLimits = LIMITS, on_page: Callable[[], None] = nothing) -> pdf.PdfText:
+def read(path: Path, limits: OpenLimits = LIMITS, on_page: Callable[[], None] = nothing) -> pdf_pages.PdfText:
     return opening.read_pages(path, max_pages=5000, limits=limits, on_page=on_page)
 
 
@@ -126,7 +126,8 @@ def test_who_lets_go_of_a_recording_ends_its_decoding(tmp_path: Path) -> None:
 
 def test_a_document_comes_out_as_if_it_was_read_here(tmp_path: Path) -> None:
     told: list[bool] = []
-    here = pdf.read_pages(DOCUMENT, max_pages=10, on_page=lambda done, total: None)
+    pdf.read_pages(DOCUMENT, tmp_path / "here", max_pages=10, on_page=lambda done, total: None)
+    here = pdf_pages.loaded(tmp_path / "here")
 
     assert read(written(tmp_path, DOCUMENT.read_bytes()), on_page=lambda: told.append(True)) == here
     assert len(told) == here.n_pages
@@ -204,7 +205,7 @@ def test_who_writes_more_than_there_is_room_for_is_unreadable(tmp_path: Path) ->
     with pytest.raises(PdfUnreadable, match="space"):
         opening.read_pages(path, max_pages=1, limits=LIMITS, on_page=nothing)
 
-    assert (tmp_path / "pages").stat().st_size < 2 * MIB
+    assert (tmp_path / "pages.raw").stat().st_size < 2 * MIB
 
 
 @pytest.mark.parametrize("limits", [OpenLimits(1024 * MIB, 1, 60), OpenLimits(1024 * MIB, 60, 1)])

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import random
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 from pypdf import PageObject, PdfReader, PdfWriter
+from pypdf.constants import PageLabelStyle
 
+from core.details import DocumentDetails, Heading
 from core.errors import PdfEncrypted, PdfNoText, PdfUnreadable
 from core.passages import Page
-from workers.inputs.pdf import PdfText, read_pages
+from workers.inputs import pdf
+from workers.inputs.pdf import read_pages
+from workers.inputs.pdf_budget import OverBudget
+from workers.inputs.pdf_pages import PdfText, loaded
+from workers.inputs.pdf_pdfium import ByPdfium
+from workers.inputs.pdf_pypdf import MAX_HEADINGS, MAX_TITLE, Unreadable
 
 THREE_PAGES = ("The first page.", "The second page.", "The third page.")
 
 
 def written(path: Path, *pages: str) -> Path:
     """A PDF with these texts, line by line."""
-    pdf = FPDF()
+    made = FPDF()
     for text in pages:
-        pdf.add_page()
-        pdf.set_font("Times", size=12)
+        made.add_page()
+        made.set_font("Times", size=12)
         for line in text.splitlines():
-            pdf.cell(0, 6, line, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-    pdf.output(str(path))
+            made.cell(0, 6, line, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+    made.output(str(path))
     return path
 
 
@@ -38,19 +46,35 @@ def encrypted(path: Path, user_password: str, algorithm: str) -> Path:
     return path
 
 
-def read(path: Path, max_pages: int = 100, on_page: Callable[[int, int], None] = lambda done, total: None) -> PdfText:
-    return read_pages(path, max_pages=max_pages, on_page=on_page)
+def read(
+    path: Path,
+    max_pages: int = 100,
+    on_page: Callable[[int, int], None] = lambda done, total: None,
+    password: str = "",
+) -> PdfText:
+    result = path.with_suffix(".pages")
+    read_pages(path, result, max_pages=max_pages, on_page=on_page, password=password)
+    return loaded(result)
 
 
 def break_page(monkeypatch: pytest.MonkeyPatch, broken: set[int], error: Exception) -> None:
-    """Make pypdf fail on these pages: it fails in too many ways to build a file for each."""
+    """Make pypdf fail on these pages, and PDFium: they fail in too many ways to build a file for each."""
+    break_pypdf(monkeypatch, broken, error)
+
+    def refuse(reader: ByPdfium, number: int) -> str:
+        raise Unreadable
+
+    monkeypatch.setattr(ByPdfium, "text", refuse)
+
+
+def break_pypdf(monkeypatch: pytest.MonkeyPatch, broken: set[int], error: BaseException) -> None:
     extract = PageObject.extract_text
 
-    def failing(page: PageObject) -> str:
+    def failing(page: PageObject, **options: Any) -> str:
         assert page.page_number is not None
         if page.page_number + 1 in broken:
             raise error
-        return extract(page)
+        return extract(page, **options)
 
     monkeypatch.setattr(PageObject, "extract_text", failing)
 
@@ -98,11 +122,11 @@ def test_a_file_that_asks_for_a_password_is_refused(tmp_path: Path, algorithm: s
 
 
 def test_a_file_of_images_has_no_text(tmp_path: Path) -> None:
-    pdf = FPDF()
+    made = FPDF()
     for _ in range(2):
-        pdf.add_page()
-        pdf.rect(10, 10, 100, 100, style="F")
-    pdf.output(str(tmp_path / "a.pdf"))
+        made.add_page()
+        made.rect(10, 10, 100, 100, style="F")
+    made.output(str(tmp_path / "a.pdf"))
     with pytest.raises(PdfNoText, match="OCR"):
         read(tmp_path / "a.pdf")
 
@@ -165,6 +189,143 @@ def test_a_broken_page_is_reported_and_the_rest_kept(
     assert (text.n_pages, text.empty_pages, text.failed_pages) == (3, 1, (2,))
 
 
+@pytest.mark.parametrize("error", [ValueError("/tmp/x"), RecursionError(), OverBudget()])
+def test_a_page_that_pypdf_cannot_read_is_read_by_pdfium(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    break_pypdf(monkeypatch, {2}, error)
+    text = read(written(tmp_path / "a.pdf", *THREE_PAGES))
+    assert [page.text for page in text.pages] == list(THREE_PAGES)
+    assert (text.empty_pages, text.by_pdfium) == (0, 1)
+
+
+def test_a_page_that_takes_pypdf_too_long_is_read_by_pdfium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(page: PageObject, **options: Any) -> str:
+        while True:
+            pass
+
+    monkeypatch.setattr(PageObject, "extract_text", endless)
+    monkeypatch.setattr(pdf, "PAGE_CPU_S", 0.05)
+    assert read(written(tmp_path / "a.pdf", *THREE_PAGES)).by_pdfium == 3
+
+
+def test_a_file_that_pypdf_cannot_open_is_read_by_pdfium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise KeyError("/Root")
+
+    monkeypatch.setattr("workers.inputs.pdf_pypdf.PdfReader", refuse)
+    text = read(outlined(tmp_path / "a.pdf"))
+    assert ([page.label for page in text.pages], text.by_pdfium) == (["i", "ii", "1"], 3)
+    assert text.details == OUTLINED
+
+
+def outlined(path: Path) -> Path:
+    """Three pages with an outline, and with two numbering styles."""
+    writer = PdfWriter(clone_from=written(path, *THREE_PAGES))
+    first = writer.add_outline_item(title="One", page_number=0)
+    writer.add_outline_item(title="One,\n one", page_number=1, parent=first)
+    writer.add_outline_item(title="Two", page_number=2)
+    writer.set_page_label(0, 1, style=PageLabelStyle.LOWERCASE_ROMAN)
+    writer.set_page_label(2, 2, style=PageLabelStyle.DECIMAL)
+    writer.write(path)
+    return path
+
+
+OUTLINED = DocumentDetails(
+    "One", ("i", "ii", "1"), (Heading("One", 1, 0), Heading("One, one", 2, 1), Heading("Two", 3, 0))
+)
+
+
+def test_the_outline_and_the_printed_numbers_are_told(tmp_path: Path) -> None:
+    text = read(outlined(tmp_path / "a.pdf"))
+    assert text.details == OUTLINED
+    assert [page.label for page in text.pages] == ["i", "ii", "1"]
+
+
+def test_plain_numbers_are_no_labels_and_the_title_is_that_of_the_file(tmp_path: Path) -> None:
+    writer = PdfWriter(clone_from=outlined(tmp_path / "a.pdf"))
+    writer.add_metadata({"/Title": " On\nTides "})
+    writer.root_object.pop("/PageLabels")
+    writer.write(tmp_path / "a.pdf")
+    text = read(tmp_path / "a.pdf")
+    assert (text.details.title, text.details.page_labels) == ("On Tides", ())
+    assert [page.label for page in text.pages] == [None, None, None]
+
+
+def test_a_long_outline_is_cut_and_a_broken_one_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = PdfWriter(clone_from=written(tmp_path / "a.pdf", *THREE_PAGES))
+    for number in range(MAX_HEADINGS + 1):
+        writer.add_outline_item(title="x" * 2 * MAX_TITLE + str(number), page_number=0)
+    writer.write(tmp_path / "a.pdf")
+    outline = read(tmp_path / "a.pdf").details.outline
+    assert (len(outline), len(outline[0].title)) == (MAX_HEADINGS, MAX_TITLE)
+
+    monkeypatch.setattr(PdfReader, "outline", property(lambda reader: 1 / 0))
+    monkeypatch.setattr(PdfReader, "page_labels", property(lambda reader: [][0]))
+    assert read(tmp_path / "a.pdf").details == DocumentDetails()
+
+
+def two_columns(path: Path, left: Sequence[str], right: Sequence[str]) -> Path:
+    """A page with a title and two columns, written line by line across both."""
+    made = FPDF()
+    made.add_page()
+    made.set_font("Times", size=10)
+    made.text(60, 15, "A title that stands across the page, above both of its columns")
+    for at, (one, other) in enumerate(zip(left, right, strict=True)):
+        made.text(15, 25 + 5 * at, one)
+        made.text(110, 25 + 5 * at, other)
+    made.output(str(path))
+    return path
+
+
+def test_two_columns_are_read_one_after_the_other(tmp_path: Path) -> None:
+    left = [f"The left column holds running text, line {at} of it" for at in range(10)]
+    right = [f"The right one goes on with other words, line {at}" for at in range(10)]
+    lines = read(two_columns(tmp_path / "a.pdf", left, right)).pages[0].text.splitlines()
+    assert lines == ["A title that stands across the page, above both of its columns", *left, *right]
+
+
+def test_a_table_is_read_line_by_line(tmp_path: Path) -> None:
+    names, values = [f"Name of thing {at}" + "x" * 3 * at for at in range(10)], [f"{at}.50" for at in range(10)]
+    text = read(two_columns(tmp_path / "a.pdf", names, values)).pages[0].text
+    assert text.index("Name of thing 0") < text.index("0.50") < text.index("Name of thing 1")
+
+
+def test_running_heads_and_footers_are_no_text(tmp_path: Path) -> None:
+    pages = [
+        f"Annual report\nThe text of page {'abcde'[n]}.\nIt ends with {'fghij'[n]}.\nPage {n + 1} of 5"
+        for n in range(5)
+    ]
+    text = read(written(tmp_path / "a.pdf", *pages))
+    assert [page.text for page in text.pages] == [
+        f"The text of page {a}.\nIt ends with {b}." for a, b in ("af", "bg", "ch", "di", "ej")
+    ]
+
+
+def test_heads_of_left_and_right_pages_are_told_apart_from_headings(tmp_path: Path) -> None:
+    pages = [f"{('Tides', 'A. Author')[n % 2]}\nSection {n * n + 7}\nWords {'abcdef'[n]}." for n in range(6)]
+    text = read(written(tmp_path / "a.pdf", *pages))
+    assert [page.text.splitlines()[0] for page in text.pages] == [f"Section {n * n + 7}" for n in range(6)]
+
+
+def test_pages_that_say_all_the_same_keep_their_text(tmp_path: Path) -> None:
+    assert [page.text for page in read(written(tmp_path / "a.pdf", *["The same."] * 4)).pages] == ["The same."] * 4
+
+
+def test_ligatures_are_letters_and_other_signs_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PageObject, "extract_text", lambda page, **options: "\ufb01nd the o\ufb03ce, 5 m\u00b2 \u2460")
+    assert read(written(tmp_path / "a.pdf", "x")).pages[0].text == "find the office, 5 m\u00b2 \u2460"
+
+
+@pytest.mark.parametrize("algorithm", ["AES-256", "AES-128", "RC4-128"])
+def test_the_right_password_opens_a_file_and_a_wrong_one_is_called_so(tmp_path: Path, algorithm: str) -> None:
+    path = encrypted(tmp_path / "a.pdf", "secret", algorithm)
+    assert [page.text for page in read(path, password="secret").pages] == list(THREE_PAGES)
+    with pytest.raises(PdfEncrypted, match="password does not open") as caught:
+        read(path, password="wrong one")
+    assert "wrong one" not in caught.value.message
+
+
 def test_a_file_of_broken_pages_alone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     break_page(monkeypatch, {1, 2, 3}, ValueError("/tmp/x"))
     with pytest.raises(PdfUnreadable, match="None of the pages"):
@@ -191,7 +352,7 @@ def test_what_no_page_needs_is_not_read_into_memory(tmp_path: Path) -> None:
 
 
 def test_characters_that_the_database_refuses_are_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PageObject, "extract_text", lambda page: "a\x00b\ud800c\udfffd 🌊")
+    monkeypatch.setattr(PageObject, "extract_text", lambda page, **options: "a\x00b\ud800c\udfffd 🌊")
     assert read(written(tmp_path / "a.pdf", "x")).pages == (Page(1, "abcd 🌊"),)
 
 
