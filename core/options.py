@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from core.job import JobKind
 
@@ -68,8 +68,24 @@ class TranscriptionOptions(_Options):
 class DocumentOptions(_Options):
     """How a PDF is embedded."""
 
+    # Left out of whatever is written of the options; `to_stored` alone tells it.
+    password: Annotated[SecretStr, BeforeValidator(storable)] | None = Field(
+        None, exclude=True, max_length=500, description="Opens an encrypted PDF. Forgotten once the PDF was read."
+    )
+
 
 JobOptions = TranscriptionOptions | DocumentOptions
+
+SECRET = "password"
+"""The option that is stored only until it was used, and shown nowhere."""
+
+
+def to_stored(options: JobOptions) -> dict[str, Any]:
+    """The options as they are kept until the input was read, the secret one among them."""
+    stored = options.model_dump()
+    if isinstance(options, DocumentOptions) and options.password is not None:
+        stored[SECRET] = options.password.get_secret_value()
+    return stored
 
 
 def options_of(kind: JobKind, stored: Mapping[str, Any]) -> JobOptions:
@@ -78,4 +94,7 @@ def options_of(kind: JobKind, stored: Mapping[str, Any]) -> JobOptions:
     What is stored may be older or newer than this code; an option that it does not know is passed over.
     """
     form = DocumentOptions if kind is JobKind.DOCUMENT else TranscriptionOptions
-    return form.model_construct(**{name: stored[name] for name in form.model_fields if name in stored})
+    known = {name: stored[name] for name in form.model_fields if name in stored}
+    if SECRET in known:
+        known[SECRET] = SecretStr(known[SECRET])
+    return form.model_construct(**known)

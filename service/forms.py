@@ -53,7 +53,8 @@ class Document(_Described, DocumentOptions):
 
     def options(self) -> DocumentOptions:
         """What is kept with the job."""
-        return DocumentOptions(**self.model_dump(include=set(DocumentOptions.model_fields)))
+        password = self.password and self.password.get_secret_value()
+        return DocumentOptions(**self.model_dump(include=set(DocumentOptions.model_fields)), password=password)
 
 
 class _InLane(BaseModel):

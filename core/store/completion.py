@@ -176,6 +176,7 @@ def _fail_for_good(connection: Connection, job: Job, held: Orphan, stage: Stage,
             error_message=error.message,
             error_retryable=error.retryable,
             error_stage=stage,
+            **job_store.FORGOTTEN,
         ),
     )
     usage.refund(connection, job.id)

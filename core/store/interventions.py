@@ -13,7 +13,7 @@ from core.job import ENDED, JobKind, JobStatus, Stage
 from core.quota import cost_of
 from core.store import idempotency, planning, usage
 from core.store.admission import admit, lock_account
-from core.store.jobs import Job, end_chunks, get, lock, lock_batch
+from core.store.jobs import FORGOTTEN, Job, end_chunks, get, lock, lock_batch
 from core.store.tables import batches, jobs
 from core.tiers import Tiers
 
@@ -50,7 +50,7 @@ def _end(connection: Connection, found: Sequence[Job]) -> None:
         usage.lock_held(connection, found[0].account_id)
     for job in found:
         end_chunks(connection, job.id)
-        cancelled = {"status": JobStatus.CANCELLED, "finished_at": sa.func.now()}
+        cancelled = {"status": JobStatus.CANCELLED, "finished_at": sa.func.now(), **FORGOTTEN}
         connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(cancelled))
         usage.refund(connection, job.id)
     if found:

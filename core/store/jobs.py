@@ -16,7 +16,7 @@ from core.details import Details
 from core.errors import NotFound
 from core.job import ChunkStatus, JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier
-from core.options import DocumentOptions, JobOptions, options_of
+from core.options import SECRET, DocumentOptions, JobOptions, options_of, to_stored
 from core.store import accounts
 from core.store.admission import admit
 from core.store.tables import chunks, jobs
@@ -114,6 +114,10 @@ def insert(connection: Connection, first: NewJob, *more: NewJob) -> None:
     accounts.check_open(connection, first.account_id)  # after the lock of the account's row, which that one takes
 
 
+FORGOTTEN: Mapping[str, object] = {"options": jobs.c.options.op("-")(sa.literal(SECRET, sa.Text))}
+"""What the row of a job keeps of its options once its input was read, or will not be."""
+
+
 def _row(new: NewJob) -> dict[str, object]:
     return {
         "id": new.id,
@@ -131,7 +135,7 @@ def _row(new: NewJob) -> dict[str, object]:
         "input_url": new.input.url,
         "input_bytes": new.input.bytes,
         "content_key": new.content_key,
-        "options": new.options.model_dump(),
+        "options": to_stored(new.options),
         "metadata": dict(new.metadata),
         "chunks_left": 1,
     }

@@ -16,6 +16,7 @@ from core.doubts import MOST_WARNINGS, NOT_ALL
 from core.job import JobWarning
 from core.passages import Passage
 from core.store.chunks import Claim
+from core.store.jobs import FORGOTTEN
 from core.store.speeds import Measured
 from core.store.tables import chunks, jobs, passages, segments, vectors
 from core.transcript import HeardLanguage, TranscriptSegment
@@ -78,7 +79,7 @@ def _prepared(result: Prepared, connection: Connection, claim: Claim) -> None:
     values: dict[str, object] = {"duration_s": result.duration_s, "pages": result.pages, "stage_percent": None}
     if result.details is not None:
         values["details"] = details.to_stored(result.details)
-    connection.execute(sa.update(jobs).where(jobs.c.id == claim.job_id).values(values))
+    connection.execute(sa.update(jobs).where(jobs.c.id == claim.job_id).values({**values, **FORGOTTEN}))
     _warn(connection, claim, result.warnings)
     for ordinal, texts in enumerate(result.texts):
         _upsert_passages(connection, claim, ordinal, texts)

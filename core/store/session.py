@@ -48,6 +48,7 @@ class Database:
             make_url(url).set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
             max_overflow=0,
+            hide_parameters=True,  # an error that is logged would tell what a client sent, such as a password
             pool_timeout=10,
             connect_args={
                 "connect_timeout": 5,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -79,15 +81,27 @@ def embed(
     file: File,
     model: Annotated[str, typer.Option(help="Embedding model; empty: the service's default.")] = "",
     lane: Annotated[str, typer.Option(help="express, standard or batch; empty: the account's own.")] = "",
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the PDF's password from standard input; on a terminal, ask.")
+    ] = False,
     force: Force = False,
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Make a PDF searchable and print its job's id."""
+    options = {"model": model, "lane": lane}
+    if password_stdin:
+        options["password"] = _password()
     with connected(url, key, data_dir) as client:
-        options = {"model": model, "lane": lane}
         typer.echo(_finish(client, client.embed(file, options, force=force)).id)
+
+
+def _password() -> str:
+    """As a person types it, unseen, or as a program writes it: never an argument, which other users may read."""
+    if sys.stdin.isatty():
+        return getpass("Password of the PDF: ")
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 def batch(

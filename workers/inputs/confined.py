@@ -1,7 +1,9 @@
 """The process that opens one input: `python -m workers.inputs.confined REQUEST`, started by `opening` and by no other.
 
-It binds itself before it loads a decoder, and says on its standard output what `opening` is to know: one JSON object a
-line, and the text of a PDF in a file, whose length the system bounds. Whatever it says is read as a stranger's word.
+Its standard input
+is the password of a PDF, or an empty one. It binds itself before it loads a decoder, and says on its standard output
+what `opening` is to know: one JSON object a line, and the text of a PDF in a file, whose length the system bounds.
+Whatever it says is read as a stranger's word.
 """
 
 from __future__ import annotations
@@ -32,11 +34,12 @@ def main(request: dict[str, Any]) -> None:
     """Open what the request names, within its bounds."""
     for word in (signal.SIGTERM, signal.SIGINT):  # a worker that is stopped finishes its chunk; its end is ours
         signal.signal(word, signal.SIG_IGN)
+    password = json.load(sys.stdin)
     path, result = Path(request["path"]), Path(request["result"])
     give_way(0)  # as its worker does, of which it has the niceness, but not the session
     _say(refused=confine(Bounds(**request["bounds"]), Reach(path, result.parent)))
     try:
-        _open(JobKind(request["kind"]), path, result, request["most"])
+        _open(JobKind(request["kind"]), path, result, request["most"], password)
     except JobError as error:
         _say(error=error.code, message=error.message)
     except MemoryError:
@@ -51,7 +54,7 @@ def main(request: dict[str, Any]) -> None:
         _say(fault=traceback.format_exc()[-_MAX_TRACE:])
 
 
-def _open(kind: JobKind, path: Path, result: Path, most: float) -> None:
+def _open(kind: JobKind, path: Path, result: Path, most: float, password: str) -> None:
     if kind is JobKind.TRANSCRIPTION:
         from workers.inputs.audio import decode
 
@@ -60,7 +63,7 @@ def _open(kind: JobKind, path: Path, result: Path, most: float) -> None:
         return
     from workers.inputs.pdf import read_pages
 
-    read_pages(path, result, max_pages=int(most), on_page=_progress)
+    read_pages(path, result, max_pages=int(most), on_page=_progress, password=password)
     _say(done=True)
 
 

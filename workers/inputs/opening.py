@@ -83,11 +83,13 @@ def decoding(
         yield Decoding(file, request, steps)
 
 
-def read_pages(path: Path, *, max_pages: int, limits: OpenLimits, on_page: Callable[[], None]) -> PdfText:
+def read_pages(
+    path: Path, *, max_pages: int, limits: OpenLimits, on_page: Callable[[], None], password: str = ""
+) -> PdfText:
     """`pdf.read_pages` in a process of its own. Raises `ChunkTimeout` besides, and `PdfUnreadable` over a limit."""
     result = path.with_name("pages")
     room = max_pages * PAGE_TEXT_BYTES + _ROOM_BYTES
-    request = Request(JobKind.DOCUMENT, path, result, max_pages, room, limits)
+    request = Request(JobKind.DOCUMENT, path, result, max_pages, room, limits, password)
     with opened(request, on_page) as steps:
         for _ in steps:
             pass

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ class Request:
     most: float
     file_bytes: int
     limits: OpenLimits
+    password: str = field(default="", repr=False)
 
     def unreadable(self, why: str) -> JobError:
         """The input is at fault."""
@@ -96,18 +97,29 @@ def opened(request: Request, on_progress: Callable[[], None]) -> Iterator[Iterat
     process = subprocess.Popen(
         request.argv(),
         env=environment(),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,  # libraries complain there, a line for each fault of the file
         start_new_session=True,  # Ctrl-C is for the worker, which may finish its chunk
     )
     try:
+        _tell(process, request.password)
         yield _steps(process, request, on_progress)
     finally:
         process.kill()
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+def _tell(process: subprocess.Popen[bytes], password: str) -> None:
+    """Tell the process the password: not with its arguments, which every user of the machine may read.
+
+    It fits in the pipe, so that this waits for nobody.
+    """
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin:  # one that has ended already is told of by its end
+        process.stdin.write(json.dumps(password).encode())
 
 
 def _steps(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from core import ownership, plan
 from core.job import JobKind, JobWarning
+from core.options import DocumentOptions
 from core.passages import Passage, from_pages
 from core.plan import AudioChunk
 from core.store import blobs as blob_store
@@ -120,8 +121,15 @@ def _chunk_audio_s(context: Context, claim: Claim) -> float:
 
 
 def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepared:
-    limits = context.limits
-    text = opening.read_pages(path, max_pages=limits.pdf_max_pages, limits=limits.open, on_page=lease.progress)
+    assert isinstance(claim.options, DocumentOptions)
+    limits, secret = context.limits, claim.options.password
+    text = opening.read_pages(
+        path,
+        max_pages=limits.pdf_max_pages,
+        limits=limits.open,
+        on_page=lease.progress,
+        password=secret.get_secret_value() if secret else "",
+    )
     ruler = context.weights.passage_ruler(context.embedding_model(claim))
 
     def count(piece: str) -> int:

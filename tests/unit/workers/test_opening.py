@@ -16,6 +16,7 @@ import av
 import numpy as np
 import psutil
 import pytest
+from pypdf import PdfWriter
 
 from core.errors import (
     ChunkTimeout,
@@ -131,6 +132,21 @@ def test_a_document_comes_out_as_if_it_was_read_here(tmp_path: Path) -> None:
 
     assert read(written(tmp_path, DOCUMENT.read_bytes()), on_page=lambda: told.append(True)) == here
     assert len(told) == here.n_pages
+
+
+def test_a_password_is_told_to_whoever_opens_and_to_nobody_else(tmp_path: Path) -> None:
+    writer = PdfWriter(clone_from=DOCUMENT)
+    writer.encrypt("open sesame", algorithm="AES-256")
+    writer.write(tmp_path / "input")
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.extend(word for one in children() for word in (*one.cmdline(), *one.environ().values()))
+
+    text = opening.read_pages(tmp_path / "input", max_pages=9, limits=LIMITS, on_page=look, password="open sesame")
+    assert text.pages
+    assert seen
+    assert not [word for word in seen if "sesame" in word]
 
 
 @pytest.mark.parametrize("make", nasty.UNREADABLE_PDFS, ids=lambda make: make.__name__)

@@ -292,14 +292,9 @@ def test_a_table_is_read_line_by_line(tmp_path: Path) -> None:
 
 
 def test_running_heads_and_footers_are_no_text(tmp_path: Path) -> None:
-    pages = [
-        f"Annual report\nThe text of page {'abcde'[n]}.\nIt ends with {'fghij'[n]}.\nPage {n + 1} of 5"
-        for n in range(5)
-    ]
-    text = read(written(tmp_path / "a.pdf", *pages))
-    assert [page.text for page in text.pages] == [
-        f"The text of page {a}.\nIt ends with {b}." for a, b in ("af", "bg", "ch", "di", "ej")
-    ]
+    texts = [f"The text of page {letter}.\nIt ends with {letter}." for letter in "abcde"]
+    pages = [f"Annual report\n{text}\nPage {number} of 5" for number, text in enumerate(texts, 1)]
+    assert [page.text for page in read(written(tmp_path / "a.pdf", *pages)).pages] == texts
 
 
 def test_heads_of_left_and_right_pages_are_told_apart_from_headings(tmp_path: Path) -> None:
