@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import SplitResult, parse_qs, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit, urlunsplit
 
 from core.addresses import is_public, literal
 from core.errors import UrlNotAllowed
@@ -18,6 +18,7 @@ from core.job import JobKind
 MAX_URL = 2000
 
 _PORTS = {"http": 80, "https": 443}
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)+")
 _LOCAL = (".localhost", ".local", ".localdomain", ".internal", ".lan", ".home.arpa")
@@ -195,7 +196,12 @@ def _check_host(host: str) -> None:
 
 
 def _put_together(parts: SplitResult, host: str, port: int) -> str:
-    return urlunsplit((parts.scheme, _shown(host, port, parts.scheme), parts.path or "/", parts.query, ""))
+    """Raises `UrlNotAllowed` for half a character."""
+    try:
+        path, query = (_NOT_ASCII.sub(lambda found: quote(found[0]), text) for text in (parts.path or "/", parts.query))
+    except UnicodeError as error:
+        raise UrlNotAllowed("url: this is no URL.") from error
+    return urlunsplit((parts.scheme, _shown(host, port, parts.scheme), path, query, ""))
 
 
 def _shown(host: str, port: int, scheme: str) -> str:

@@ -13,7 +13,8 @@ _ENDED = frozenset({"completed", "failed", "cancelled"})
 class JobStatus:
     """A job as the service reports it; `eta_s` is None until measured, `raw` is the whole answer.
 
-    `reused_from` is its own id in the answer to a submit of what it had done before.
+    `stage_percent` is how much of the input is there, while it is fetched. `reused_from`
+    is its own id in the answer to a submit of what it had done before.
     """
 
     id: str
@@ -30,6 +31,7 @@ class JobStatus:
     created_at: str
     raw: Mapping[str, Any]
     reused_from: str | None = None
+    stage_percent: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -106,6 +108,7 @@ def job_of(raw: Mapping[str, Any]) -> JobStatus:
         created_at=raw["created_at"],
         raw=raw,
         reused_from=raw.get("reused_from"),
+        stage_percent=progress.get("stage_percent"),
     )
 
 

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from core import tiers
+from core import links, tiers
 from core.broker import make_celery
 from core.content_key import DefaultModels
 from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
@@ -88,6 +88,7 @@ def _open(own: Settings) -> Service:
             whisper=own.whisper_model or f"{default_whisper('cpu')} or {default_whisper('cuda')}",
             embedding=own.embedding_model or DEFAULT_EMBEDDING,
         ),
+        url_hosts=links.hosts_of(own.url_hosts),
         query_timeout_s=own.query_timeout_s,
         worker_silence_s=worker_silence_s,
     )

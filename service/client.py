@@ -66,16 +66,18 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._http.close()
 
-    def transcribe(self, file: Path, options: Mapping[str, str] | None = None, *, force: bool = False) -> JobStatus:
-        """Upload a recording; returns the accepted job, one even if the connection breaks off on the way.
+    def transcribe(
+        self, source: Path | str, options: Mapping[str, str] | None = None, *, force: bool = False
+    ) -> JobStatus:
+        """Upload a recording, or name the URL of one; returns the accepted job, one even if the connection breaks off.
 
         If the same was transcribed before, that job is returned, with `reused_from`; unless `force` is given.
         """
-        return job_of(self._submitted("/v1/transcriptions", [(file.name, file)], _forced(options, force)))
+        return job_of(self._submitted_one("/v1/transcriptions", source, _forced(options, force)))
 
-    def embed(self, file: Path, options: Mapping[str, str] | None = None, *, force: bool = False) -> JobStatus:
-        """Upload a PDF; returns a job as `transcribe` does."""
-        return job_of(self._submitted("/v1/documents", [(file.name, file)], _forced(options, force)))
+    def embed(self, source: Path | str, options: Mapping[str, str] | None = None, *, force: bool = False) -> JobStatus:
+        """Upload a PDF, or name the URL of one; returns a job as `transcribe` does."""
+        return job_of(self._submitted_one("/v1/documents", source, _forced(options, force)))
 
     def job(self, job_id: str) -> JobStatus:
         """The job as it stands."""
@@ -150,6 +152,13 @@ class Client:
     def usage(self) -> Usage:
         """What is used and left of this month's quotas."""
         return usage_of(self._json("GET", "/v1/usage"))
+
+    def _submitted_one(self, path: str, source: Path | str, fields: Mapping[str, str]) -> Any:
+        if isinstance(source, Path):
+            return self._submitted(path, [(source.name, source)], fields)
+        headers = {"Idempotency-Key": str(uuid4())}
+        body = {**{name: value for name, value in fields.items() if value}, "url": source}
+        return _sent_through_breaks(lambda: self._json("POST", path, headers=headers, json=body))
 
     def _submitted(self, path: str, files: Sequence[tuple[str, Path]], fields: Mapping[str, str]) -> Any:
         # Under this key the service makes one job or batch, however often the request has to be sent.

@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from core.content_key import DefaultModels
 from core.dispatch import Bell
 from core.errors import Forbidden, Unauthorized
+from core.links import UrlHosts
 from core.store import accounts
 from core.store.accounts import Account
 from core.store.blobs import Blobs
@@ -38,6 +39,7 @@ class Service:
     rates: Rates
     upkeep_metrics: UpkeepMetrics
     subtitles: Layout
+    url_hosts: UrlHosts
     default_models: DefaultModels
     query_timeout_s: float
     worker_silence_s: float

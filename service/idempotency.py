@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
@@ -115,10 +115,10 @@ class Fingerprint:
             yield piece
         self._files.append((name, content.hexdigest()))
 
-    def digest(self, fields: Mapping[str, str]) -> bytes:
+    def digest(self, fields: Mapping[str, Any]) -> bytes:
         """The fingerprint, once the whole body was read."""
         asked = [self._route, sorted(fields.items()), self._files]
-        return hashlib.sha256(json.dumps(asked).encode()).digest()
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
     @property
     def newest_content(self) -> bytes:

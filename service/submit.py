@@ -16,6 +16,7 @@ from core.content_key import content_key, of_upload
 from core.errors import Forbidden, InvalidRequest, UnknownModel
 from core.job import JobKind
 from core.lanes import Lane, Tier
+from core.links import MAX_URL
 from core.quota import unit_of
 from core.store import estimates, idempotency, jobs, usage
 from core.store.accounts import Account
@@ -27,6 +28,7 @@ from models.registry import ModelKind, find, names
 from service.deps import AccountDep, Service, ServiceDep
 from service.formats import job_out
 from service.forms import MAX_ITEMS, Document, DocumentForm, Transcription, TranscriptionForm
+from service.linked import Linked, linked
 from service.reused import reused
 from service.schemas import JobOut
 from service.upload import Received, Upload, receiving
@@ -50,31 +52,39 @@ class Submission:
 
     def new_job(
         self,
-        file: Received,
+        of: Received | Linked,
         asked: Transcription | Document,
         lane: Lane,
         batch: tuple[UUID, int] | tuple[None, None] = (None, None),
     ) -> NewJob:
-        """The job that a received file is to be; `batch` is the id of its batch, and its place in it."""
+        """The job that a received file, or what a URL leads to, is to be; `batch`: its batch, and its place there."""
         kind, options = JobKind.DOCUMENT if isinstance(asked, Document) else JobKind.TRANSCRIPTION, asked.options()
+        source = of_upload(of.sha256) if isinstance(of, Received) else of.source
         return NewJob(
-            id=file.job_id,
+            id=of.job_id,
             account_id=self.account.id,
             kind=kind,
             lane=lane,
             tier=self.account.tier,
-            input=JobInput("upload", file.name, bytes=file.n_bytes),
+            input=JobInput("upload", of.name, bytes=of.n_bytes) if isinstance(of, Received) else of.input,
             options=options,
             metadata=asked.metadata,
             retention_days=self.plan.retention_days,
             concurrent_jobs=self.plan.concurrent_jobs,
             batch_id=batch[0],
             batch_index=batch[1],
-            content_key=content_key(kind, of_upload(file.sha256), options, self.service.default_models),
+            content_key=source and content_key(kind, source, options, self.service.default_models),
         )
 
 
 Submit = Callable[[Request, Service, Account, Upload], Awaitable[Submission]]
+
+
+_URL: Mapping[str, Any] = {
+    "type": "string",
+    "maxLength": MAX_URL,
+    "description": "A video of YouTube, or a file on a host that the operator allows; the worker fetches it.",
+}
 
 
 REUSED: dict[int | str, dict[str, Any]] = {
@@ -102,7 +112,7 @@ BatchSubmissionDep = Annotated[Submission, Depends(submitting(MAX_ITEMS))]
 """Many files and their options; a file that cannot be a job's does not refuse the others."""
 
 
-def parse(fields: Mapping[str, str], wanted: type[Form]) -> Form:
+def parse(fields: Mapping[str, Any], wanted: type[Form]) -> Form:
     """The fields of a form, checked; an empty field counts as left out. Raises a 422 that names the field."""
     try:
         return wanted.model_validate({name: value for name, value in fields.items() if value != ""})
@@ -162,7 +172,7 @@ def accept(submission: Submission, asked: TranscriptionForm | DocumentForm) -> R
         return sent_again(upload.once)
     check(asked)
     lane = lane_for(submission.account.tier, submission.plan, asked.lane)
-    new = submission.new_job(upload.files[0], asked, lane)
+    new = submission.new_job(_source(submission, asked), asked, lane)
     with service.database.transaction() as connection:
         shown = reused(connection, new, submission.base_url, force=asked.force)
         answer = _as_answer(shown or _inserted(connection, submission, new))
@@ -174,6 +184,15 @@ def accept(submission: Submission, asked: TranscriptionForm | DocumentForm) -> R
     if shown is None:
         service.bell.ring()
     return sent(answer)
+
+
+def _source(submission: Submission, asked: TranscriptionForm | DocumentForm) -> Received | Linked:
+    """What the job is to be made of. Raises `UrlNotAllowed`."""
+    upload = submission.upload
+    if upload.url is None:
+        return upload.files[0]
+    kind = JobKind.DOCUMENT if isinstance(asked, DocumentForm) else JobKind.TRANSCRIPTION
+    return linked(upload.url, kind, submission.service.url_hosts)
 
 
 def _inserted(connection: Connection, submission: Submission, new: NewJob) -> JobOut:
@@ -211,6 +230,20 @@ def form_body(form: type[BaseModel], properties: Mapping[str, Any]) -> dict[str,
         "additionalProperties": False,
     }
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}}}
+
+
+def either_body(form: type[BaseModel], file: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI description of a submit: a form with a file, or JSON with a URL and the same options."""
+    described = form_body(form, {"file": file})
+    schema = schema_of(form)
+    body = {
+        "type": "object",
+        "required": ["url", *schema.get("required", [])],
+        "properties": {"url": _URL, **schema["properties"]},
+        "additionalProperties": False,
+    }
+    described["requestBody"]["content"]["application/json"] = {"schema": body}
+    return described
 
 
 def schema_of(form: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -22,8 +23,10 @@ from core.errors import EmptyUpload, IdempotencyMismatch, InvalidRequest, Reques
 from core.store import blobs as blob_store
 from core.store.blobs import Blobs
 from core.store.idempotency import Begun, Earlier
+from core.store.session import Database
 from service.deps import AccountDep, ServiceDep
 from service.idempotency import Fingerprint, OnceDep, holding
+from service.linked import body_of, is_json
 from service.multipart import Form, FormFile, boundary_of, clean_name, max_fields_bytes
 
 log = structlog.get_logger(__name__)
@@ -60,14 +63,16 @@ class Received:
 class Upload:
     """The received files and the form's fields, with the request's fingerprint and what is known of its key.
 
-    No file is stored if the request was answered `Earlier`.
+    No file is stored if the request was answered `Earlier`. With a `url` there is none, and what is to be fetched is
+    there instead; `fields` are then what stood beside it in the JSON.
     """
 
     files: Sequence[Received]
-    fields: Mapping[str, str]
+    fields: Mapping[str, Any]
     custody: Custody
     once: Begun | Earlier | None
     fingerprint: bytes
+    url: str | None = None
 
     def offer(self, *job_ids: UUID) -> None:
         """Call it last before these jobs are committed; the files of others will be erased."""
@@ -86,14 +91,16 @@ def receiving(max_files: int) -> Receive:
     async def receive(
         request: Request, service: ServiceDep, account: AccountDep, once: OnceDep
     ) -> AsyncGenerator[Upload, None]:
+        if max_files == 1 and is_json(request.headers.get("content-type", "")):
+            yield await _linked(request, service.database, once)
+            return
         limit = service.tiers.plan(account.tier).upload_max_bytes
         form = Form(boundary_of(request.headers.get("content-type", "")), max_files)
         # As much again as the fields may take, for the boundaries between the parts.
         most = max_files * limit + 2 * max_fields_bytes(max_files)
         if int(request.headers.get("content-length") or 0) > most:
             raise _too_large(limit) if max_files == 1 else _form_too_large(most)
-        arriving = request.stream()
-        body = _Body(form, holding(service.database, once, arriving) if isinstance(once, Begun) else arriving, most)
+        body = _Body(form, _arriving(request, service.database, once), most)
         fingerprint = Fingerprint(request.url.path)
         blobs = None if isinstance(once, Earlier) else service.blobs
         async with _custody(service.blobs) as custody:
@@ -121,6 +128,20 @@ def receiving(max_files: int) -> Receive:
             yield Upload(files, form.fields, custody, once, digest)
 
     return receive
+
+
+def _arriving(request: Request, database: Database, once: Begun | Earlier | None) -> AsyncIterator[bytes]:
+    """The body, piece by piece; the request's key is held meanwhile."""
+    return holding(database, once, request.stream()) if isinstance(once, Begun) else request.stream()
+
+
+async def _linked(request: Request, database: Database, once: Begun | Earlier | None) -> Upload:
+    """A submit of a URL. Raises `InvalidRequest`, `UploadTooLarge` and `IdempotencyMismatch`."""
+    url, fields = await body_of(_arriving(request, database, once))
+    digest = Fingerprint(request.url.path).digest({**fields, "url": url})
+    if isinstance(once, Earlier) and once.fingerprint != digest:
+        raise IdempotencyMismatch()
+    return Upload((), fields, Custody(), once, digest, url)
 
 
 class _Body:

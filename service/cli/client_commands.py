@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,9 @@ from service.client import Client, ClientError
 _stderr = Console(stderr=True)
 _stdout = Console()
 
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False)]
+Source = Annotated[
+    str, typer.Argument(metavar="FILE|URL", show_default=False, help="A file, or a URL that the service fetches.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Do it anew, even if the same was done before.")]
 JobId = Annotated[UUID, typer.Argument(metavar="ID", show_default=False)]
 IsBatch = Annotated[bool, typer.Option("--batch", help="The ID is that of a batch.")]
@@ -56,7 +59,7 @@ def register(app: typer.Typer) -> None:
 
 
 def transcribe(
-    file: File,
+    source: Source,
     format: Annotated[Format, typer.Option("--format", help="How to write the transcript.")] = Format.TEXT,
     model: Annotated[str, typer.Option(help="Whisper model; empty: the service's default.")] = "",
     language: Annotated[str, typer.Option(help="Such as en; empty: detect it.")] = "",
@@ -69,16 +72,16 @@ def transcribe(
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Transcribe a recording and print its transcript."""
+    """Transcribe a recording, or a video of YouTube, and print its transcript."""
     options = {"model": model, "language": language, "task": task, "prompt": prompt, "lane": lane}
     options["word_timestamps"] = str(word_timestamps).lower()
     with connected(url, key, data_dir) as client:
-        job = _finish(client, client.transcribe(file, options, force=force))
+        job = _finish(client, client.transcribe(_opened(source), options, force=force))
         typer.echo(client.transcript(job.id, format).rstrip("\n"))
 
 
 def embed(
-    file: File,
+    source: Source,
     model: Annotated[str, typer.Option(help="Embedding model; empty: the service's default.")] = "",
     lane: Annotated[str, typer.Option(help="express, standard or batch; empty: the account's own.")] = "",
     password_stdin: Annotated[
@@ -94,7 +97,16 @@ def embed(
     if password_stdin:
         options["password"] = _password()
     with connected(url, key, data_dir) as client:
-        typer.echo(_finish(client, client.embed(file, options, force=force)).id)
+        typer.echo(_finish(client, client.embed(_opened(source), options, force=force)).id)
+
+
+def _opened(source: str) -> Path | str:
+    """A URL as it is; else the file, which must be there."""
+    if "://" in source:
+        return source
+    if not os.access(source, os.R_OK) or Path(source).is_dir():
+        raise typer.BadParameter(f"{source} is no file that can be read, and no URL", param_hint="FILE|URL")
+    return Path(source)
 
 
 def _password() -> str:

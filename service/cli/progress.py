@@ -24,7 +24,7 @@ def describe(job: JobStatus) -> str:
         return f"{job.name}: queued" + (f", number {place}" if (place := job.raw.get("queue_position")) else "")
     if job.ended:
         return f"{job.name}: {job.status}"
-    return ", ".join([f"{job.name}: {job.stage}", *_counts(job)])
+    return ", ".join([f"{job.name}: {job.stage}", *_counts(job), *_fetched(job)])
 
 
 def counted(batch: BatchStatus) -> str:
@@ -32,6 +32,10 @@ def counted(batch: BatchStatus) -> str:
     counts = {name: n for name, n in batch.request_counts.items() if n and name != "total"}
     named = ", ".join(f"{n} {name}" for name, n in counts.items())
     return f"{batch.status}: {named}, of {batch.request_counts['total']}"
+
+
+def _fetched(job: JobStatus) -> list[str]:
+    return [] if job.stage_percent is None else [f"{job.stage_percent} % fetched"]
 
 
 def _counts(job: JobStatus) -> list[str]:
@@ -71,10 +75,10 @@ def following(console: Console) -> Iterator[Follower]:
 class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._last: tuple[str, str, int] | None = None
+        self._last: tuple[str, str, int, int] | None = None
 
     def __call__(self, job: JobStatus) -> None:
-        state = (job.status, job.stage, job.chunks_done)
+        state = (job.status, job.stage, job.chunks_done, (job.stage_percent or 0) // 10)
         if state != self._last:
             self._last = state
             self._console.print(describe(job), markup=False, highlight=False, soft_wrap=True)
@@ -90,7 +94,7 @@ class _Bar:
         self._progress.update(
             self._task,
             description=f"{job.name} {doing}",
-            total=100 if job.chunks_total is not None else None,
-            completed=job.percent,
-            counts=", ".join(_counts(job)),
+            total=100 if job.chunks_total is not None or job.stage_percent is not None else None,
+            completed=job.stage_percent if job.chunks_total is None and job.stage_percent is not None else job.percent,
+            counts=", ".join([*_counts(job), *_fetched(job)]),
         )

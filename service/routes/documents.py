@@ -24,8 +24,8 @@ _ERRORS = responses(
     status_code=202,
     response_model=JobOut,
     responses={**submit.REUSED, **_ERRORS},
-    openapi_extra=submit.form_body(DocumentForm, {"file": submit.one_file("A PDF with text.")}),
+    openapi_extra=submit.either_body(DocumentForm, submit.one_file("A PDF with text.")),
 )
 def embed(submission: SubmissionDep) -> Response:
-    """Accept a PDF and answer at once with the job; poll its `status_url`."""
+    """Accept a PDF, or the URL of one, and answer at once with the job; poll its `status_url`."""
     return submit.accept(submission, submit.parse(submission.upload.fields, DocumentForm))

@@ -25,8 +25,8 @@ _FILE = "Audio or video: wav, flac, mp3, m4a/mp4, ogg/opus, webm."
     status_code=202,
     response_model=JobOut,
     responses={**submit.REUSED, **_ERRORS},
-    openapi_extra=submit.form_body(TranscriptionForm, {"file": submit.one_file(_FILE)}),
+    openapi_extra=submit.either_body(TranscriptionForm, submit.one_file(_FILE)),
 )
 def transcribe(submission: SubmissionDep) -> Response:
-    """Accept a recording and answer at once with the job; poll its `status_url`."""
+    """Accept a recording, or the URL of one, and answer at once with the job; poll its `status_url`."""
     return submit.accept(submission, submit.parse(submission.upload.fields, TranscriptionForm))

@@ -115,6 +115,9 @@ def test_a_url_is_kept_in_one_spelling() -> None:
     link = read("HTTPS://Bücher.Example.:443?q=%20#part", RECORDING, ANY)
 
     assert link == DirectLink("https://xn--bcher-kva.example/?q=%20")
+    assert read("http://a.test/ü%C3?ß", RECORDING, ANY) == DirectLink("http://a.test/%C3%BC%C3?%C3%9F")
+    with pytest.raises(UrlNotAllowed):
+        read("http://a.test/\ud800", RECORDING, ANY)
 
 
 @pytest.mark.parametrize("url", PRIVATE_URLS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import replace
@@ -39,6 +40,16 @@ def test_each_submit_has_a_key_of_its_own(talk: Path) -> None:
         client.embed(talk)
 
     assert len(set(keys_of(asked))) == 2
+
+
+def test_a_url_is_submitted_as_json_and_again_under_the_same_key() -> None:
+    with serving(BROKEN_OFF, as_job("queued")) as (url, asked), Client(url, "k") as client:
+        client.transcribe("https://youtu.be/abc_DEF-123", {"language": "de", "model": ""})
+
+    assert len(set(keys_of(asked))) == 1
+    assert [json.loads(body) for body in asked.bodies] == 2 * [
+        {"url": "https://youtu.be/abc_DEF-123", "language": "de"}
+    ]
 
 
 @pytest.mark.parametrize("between", [(), (problem(409, "idempotency_in_flight"),), (Answer(502, b"<html>"),)])

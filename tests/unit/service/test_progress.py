@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -18,11 +19,13 @@ def seen(
     total: int | None = 12,
     eta_s: float | None = None,
     name: str = "talk.mp3",
+    fetched: int | None = None,
 ) -> JobStatus:
     percent = 100 * done // total if total else 0
-    return JobStatus(
+    job = JobStatus(
         "1", "transcription", status, stage, name, done, total, percent, eta_s, [], None, "2026-11-22T00:00:00Z", {}
     )
+    return replace(job, stage_percent=fetched)
 
 
 def logged(*polls: JobStatus) -> list[str]:
@@ -44,6 +47,12 @@ def test_the_time_left_is_said_once_it_is_measured() -> None:
 
 def test_chunks_are_not_counted_before_the_input_is_prepared() -> None:
     assert describe(seen(stage="prepare", done=0, total=None)) == "talk.mp3: prepare"
+
+
+def test_a_download_says_how_much_is_there_and_a_log_hears_of_every_tenth() -> None:
+    polls = [seen(stage="prepare", done=0, total=None, fetched=percent) for percent in (None, 3, 9, 41, 44, 52)]
+
+    assert logged(*polls) == ["talk.mp3: prepare", "talk.mp3: prepare, 41 % fetched", "talk.mp3: prepare, 52 % fetched"]
 
 
 @pytest.mark.parametrize("status", ["queued", "completed", "failed", "cancelled"])

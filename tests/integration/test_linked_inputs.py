@@ -1,0 +1,245 @@
+"""A job can be submitted by the URL of its input; a worker fetches it, and it is prepared like an upload."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from core.dispatch import Dispatcher
+from core.job import JobStatus
+from core.links import UrlHosts, hosts_of
+from core.store import fetched, jobs
+from core.store.accounts import Account
+from core.store.blobs import input_key
+from core.store.fetched import Learned
+from core.store.session import Database
+from tests.conftest import write_tiers
+from tests.integration import work
+from tests.integration.test_tiers_hold import SAMPLE, context
+from tests.integration.worker import working
+from tests.listening import Reply, Site, site
+from workers.attempts import Attempts
+from workers.inputs.orders import FetchOptions
+
+SUBMITS = ["/v1/transcriptions", "/v1/documents"]
+DOCUMENT = SAMPLE.with_suffix(".pdf")
+VIDEO = "https://www.youtube.com/watch?v=abc_DEF-123"
+
+
+@pytest.fixture
+def media() -> Iterator[Site]:
+    """The samples, on a server of their own."""
+
+    def answer(path: str, headers: Mapping[str, str]) -> Reply:
+        files = {"/talk.ogg": SAMPLE, "/tides.pdf": DOCUMENT}
+        return Reply(body=files[path].read_bytes()) if path in files else Reply(404)
+
+    with site(answer) as found:
+        yield found
+
+
+@pytest.fixture
+def own_hosts(api: TestClient, media: Site) -> UrlHosts:
+    """What the API allows: the server of this test and no other."""
+    hosts = UrlHosts(private=frozenset({media.address}))
+    app: Any = api.app
+    app.state.service = replace(app.state.service, url_hosts=hosts)
+    return hosts
+
+
+@pytest.fixture
+def attempts(dispatcher: Dispatcher, tmp_path: Path, own_hosts: UrlHosts) -> Iterator[Attempts]:
+    # On the media store of the API.
+    plain = context(dispatcher, tmp_path, write_tiers(tmp_path / "tiers.toml", upload_max_bytes=1_000_000))
+    with working(replace(plain, fetching=FetchOptions(own_hosts, direct_retries=0))) as attempts:
+        yield attempts
+
+
+def prepared(attempts: Attempts, database: Database, job: Mapping[str, Any]) -> None:
+    work.execute(database, "UPDATE chunks SET retry_at = NULL")
+    attempts.work(work.queued(database, job["id"])[0])
+
+
+@pytest.mark.parametrize("body", [{"url": "https://youtu.be/abc_DEF-123"}, {"url": VIDEO, "language": "de"}])
+def test_a_video_is_accepted_at_once_under_its_one_url(api: TestClient, body: Mapping[str, str]) -> None:
+    answer = api.post("/v1/transcriptions", json=body)
+
+    job = answer.json()
+    assert (answer.status_code, answer.headers["Location"]) == (202, job["status_url"])
+    assert (job["status"], job["stage"]) == ("queued", "prepare")
+    assert (job["input"]["type"], job["input"]["url"]) == ("youtube", VIDEO)
+    assert job["options"]["language"] == body.get("language")
+
+
+def test_options_keep_their_types_in_json(api: TestClient) -> None:
+    sent = {"url": VIDEO, "word_timestamps": True, "metadata": {"id": 7}, "lane": "batch", "prompt": ""}
+
+    job = api.post("/v1/transcriptions", json=sent).json()
+
+    assert (job["options"]["word_timestamps"], job["metadata"], job["lane"]) == (True, {"id": 7}, "batch")
+    assert job["options"]["prompt"] is None
+
+
+@pytest.mark.parametrize("path", SUBMITS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/talk.mp3",
+        "http://169.254.169.254/latest/meta-data/",
+        "https://example.org/talk.mp3",
+        "https://www.youtube.com/playlist?list=PL1",
+        "file:///etc/passwd",
+        "nonsense",
+    ],
+)
+def test_a_url_that_is_not_fetched_is_refused_at_the_door(
+    api: TestClient, database: Database, path: str, url: str
+) -> None:
+    answer = api.post(path, json={"url": url})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "url_not_allowed")
+    assert answer.json()["detail"].startswith("url: ")
+    assert work.execute(database, "SELECT FROM jobs") == []
+
+
+@pytest.mark.parametrize("path", SUBMITS)
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        (b"", 422, "not JSON"),
+        (b"{", 422, "not JSON"),
+        (b"\xff", 422, "not JSON"),
+        (b"[" * 100_000, 422, "not JSON"),
+        (b"[]", 422, "no JSON object"),
+        (b"{}", 422, "url: "),
+        (b'{"url": 7}', 422, "url: "),
+        (b'{"url": "' + b"x" * 2**20 + b'"}', 413, "1048576"),
+        (json.dumps({"url": "https://example.org/", "colour": "red"}).encode(), 422, "colour"),
+        (json.dumps({"url": "https://example.org/", "metadata": {"a": "\x00"}}).encode(), 422, "metadata"),
+    ],
+)
+def test_a_body_that_says_no_url_is_refused(api: TestClient, path: str, body: bytes, status: int, says: str) -> None:
+    answer = api.post(path, content=body, headers={"Content-Type": "application/json; charset=utf-8"})
+
+    assert answer.status_code == status
+    assert says in answer.json()["detail"]
+
+
+def test_a_batch_takes_no_json(api: TestClient) -> None:
+    assert api.post("/v1/batches", json={"url": VIDEO}).status_code == 415
+
+
+def test_the_same_request_under_the_same_key_makes_one_job(api: TestClient, database: Database) -> None:
+    headers = {"Idempotency-Key": "once"}
+    first = api.post("/v1/transcriptions", json={"url": VIDEO, "metadata": {"a": 1, "b": 2}}, headers=headers)
+    again = api.post("/v1/transcriptions", json={"metadata": {"b": 2, "a": 1}, "url": VIDEO}, headers=headers)
+    other = api.post("/v1/transcriptions", json={"url": VIDEO, "language": "de"}, headers=headers)
+    upload = api.post("/v1/transcriptions", files={"file": ("a", b"RIFF")}, headers=headers)
+
+    assert (first.status_code, again.content, again.headers["Idempotent-Replayed"]) == (202, first.content, "true")
+    assert [one.json()["code"] for one in (other, upload)] == ["idempotency_mismatch"] * 2
+    assert len(work.execute(database, "SELECT FROM jobs")) == 1
+
+
+def test_the_description_of_the_api_shows_both_ways(api: TestClient) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+
+    for path in SUBMITS:
+        content = paths[path]["post"]["requestBody"]["content"]
+        assert list(content) == ["multipart/form-data", "application/json"]
+        assert content["application/json"]["schema"]["required"] == ["url"]
+
+
+def test_a_document_is_fetched_and_prepared(
+    api: TestClient, attempts: Attempts, database: Database, media: Site
+) -> None:
+    job = api.post("/v1/documents", json={"url": f"{media.url}/tides.pdf", "model": "fake"}).json()
+    assert (job["input"]["type"], job["input"]["name"]) == ("url", "tides.pdf")
+
+    prepared(attempts, database, job)
+
+    found = api.get(job["status_url"]).json()
+    assert (found["error"], found["stage"]) == (None, "embed")
+    assert found["input"]["pages"] > 0
+    assert found["progress"]["stage_percent"] is None
+    assert attempts.context.blobs.get(input_key(job["id"])) == DOCUMENT.read_bytes()
+
+
+def test_a_recording_is_fetched_once_however_often_it_is_prepared(
+    api: TestClient, attempts: Attempts, database: Database, media: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = api.post("/v1/transcriptions", json={"url": f"{media.url}/talk.ogg", "model": "fake"}).json()
+
+    with monkeypatch.context() as broken:
+        broken.setattr("workers.inputs.opening.decoding", lambda *_, **__: 1 / 0)
+        prepared(attempts, database, job)
+    assert api.get(job["status_url"]).json()["stage"] == "prepare"
+    prepared(attempts, database, job)
+
+    assert api.get(job["status_url"]).json()["stage"] == "transcribe"
+    assert [path for path, _ in media.requests] == ["/talk.ogg"]
+
+
+def test_a_file_that_is_not_there_fails_its_job_at_once(
+    api: TestClient, attempts: Attempts, database: Database, media: Site
+) -> None:
+    job = api.post("/v1/documents", json={"url": f"{media.url}/gone.pdf"}).json()
+
+    prepared(attempts, database, job)
+
+    found = api.get(job["status_url"]).json()
+    assert (found["status"], found["error"]["code"]) == ("failed", "file_unavailable")
+
+
+def test_a_host_that_is_not_allowed_any_more_is_not_fetched_from(
+    api: TestClient, attempts: Attempts, database: Database, media: Site
+) -> None:
+    job = api.post("/v1/documents", json={"url": f"{media.url}/tides.pdf"}).json()
+    strict = replace(attempts, context=replace(attempts.context, fetching=FetchOptions(UrlHosts())))
+
+    prepared(strict, database, job)
+
+    assert api.get(job["status_url"]).json()["error"]["code"] == "url_not_allowed"
+    assert media.requests == []
+
+
+def test_a_name_that_stands_for_this_machine_is_not_reached(
+    api: TestClient, attempts: Attempts, database: Database, media: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The door cannot know it: a name is looked up by the worker alone."""
+    rules = hosts_of(f"localtest.example:{media.port}").rules
+    app: Any = api.app
+    app.state.service = replace(app.state.service, url_hosts=UrlHosts(rules))
+    job = api.post("/v1/documents", json={"url": f"http://localtest.example:{media.port}/tides.pdf"}).json()
+    options = FetchOptions(UrlHosts(rules), direct_retries=0)
+
+    prepared(replace(attempts, context=replace(attempts.context, fetching=options)), database, job)
+
+    assert media.requests == []
+    assert api.get(job["status_url"]).json()["status"] in ("queued", "processing", "failed")
+
+
+def test_the_share_that_is_there_is_shown_only_by_who_holds_the_chunk(
+    api: TestClient, database: Database, account: Account
+) -> None:
+    job_id = work.submit(database, account)
+    held = work.claim_one(database, job_id)
+    with database.transaction() as connection:
+        fetched.report(connection, held, 41)
+    assert api.get(f"/v1/jobs/{job_id}").json()["progress"]["stage_percent"] == 41
+
+    with database.transaction() as connection:
+        fetched.report(connection, replace(held, attempt=held.attempt + 1), 77)
+    assert api.get(f"/v1/jobs/{job_id}").json()["progress"]["stage_percent"] == 41
+
+    with database.transaction() as connection:
+        fetched.take(connection, held, Learned("A talk", 9))
+        found = jobs.get(connection, job_id)
+    assert (found.input.name, found.input.bytes, found.stage_percent) == ("A talk", 9, None)
+    assert found.status is JobStatus.PROCESSING
