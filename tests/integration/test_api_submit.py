@@ -34,7 +34,7 @@ def test_an_upload_is_accepted_at_once_as_a_job_to_be_polled(
     job = answer.json()
     assert (answer.status_code, answer.headers["Location"]) == (202, job["status_url"])
     assert (job["object"], job["kind"], job["status"], job["stage"]) == ("job", kind, "queued", "prepare")
-    assert job["progress"] == {"chunks_done": 0, "chunks_total": None, "percent": 0}
+    assert job["progress"] == {"chunks_done": 0, "chunks_total": None, "percent": 0, "stage_percent": None}
     assert job["input"]["name"] == "talk.wav"
     assert (job["queue_position"], job["eta_s"], job["error"]) == (1, None, None)
     assert [file.read_bytes() for file in stored_files(tmp_path)] == [b"RIFF"]
@@ -174,7 +174,8 @@ def test_a_name_with_folders_loses_them(api: TestClient, tmp_path: Path) -> None
     assert stored_files(tmp_path) == [tmp_path / "blobs" / "jobs" / job["id"] / "input"]
 
 
-def test_json_where_a_file_is_wanted_is_a_415(api: TestClient) -> None:
+def test_a_file_cannot_be_named_in_json(api: TestClient) -> None:
     answer = api.post("/v1/transcriptions", json={"file": "talk.wav"})
 
-    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert "multipart/form-data" in answer.json()["detail"]
