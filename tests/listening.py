@@ -48,7 +48,7 @@ Answering = Callable[[str, Mapping[str, str]], Reply]
 
 @contextmanager
 def site(answer: Answering, host: str = "127.0.0.1") -> Iterator[Site]:
-    """A server that answers every GET with what `answer` makes of its path and headers."""
+    """A server that answers every GET with what `answer` makes of its path and headers. As a proxy it refuses."""
     found = Site(0, host)
 
     class Answer(BaseHTTPRequestHandler):
@@ -67,6 +67,10 @@ def site(answer: Answering, host: str = "127.0.0.1") -> Iterator[Site]:
                 if reply.holds:
                     self.rfile.read(1)
             self.close_connection = True
+
+        def do_CONNECT(self) -> None:
+            found.requests.append((self.path, {}))
+            self.send_error(502)
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing is printed."""

@@ -30,7 +30,7 @@ MAX_REDIRECTS = 5
 Lookup = Callable[[str, int], Sequence[str]]
 """All addresses that a host has, for a port. Raises `OSError` if it has none."""
 
-_CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind"})
+_CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import AddressRefused, ChunkTimeout, DownloadFailed, FileUnavailable, LeaseLost, MediaTooLarge
-from core.links import DirectLink, UrlHosts
+from core.links import DirectLink, UrlHosts, VideoLink
 from tests.listening import Answering, Reply, Site, site, trap
 from tests.waiting import until
 from workers.inputs import javascript
@@ -81,6 +81,15 @@ def test_a_process_does_not_outlive_who_waits_for_it(tmp_path: Path) -> None:
         with pytest.raises(LeaseLost):
             fetch(order(found, tmp_path), stop)
         until(lambda: children() == before, 10)
+
+
+def test_a_video_is_asked_for_through_the_proxy_and_by_no_other_way(tmp_path: Path) -> None:
+    with site(lambda path, headers: Reply(502)) as proxy:
+        options = FetchOptions(UrlHosts(), proxy=proxy.url, retries=0)
+        with pytest.raises(DownloadFailed):
+            fetch(Order(VideoLink("abc_DEF-123"), tmp_path, FetchLimits(1000, 60), options), nothing)
+
+    assert {path for path, _ in proxy.requests} == {"www.youtube.com:443"}
 
 
 def children() -> set[str]:
