@@ -93,6 +93,10 @@ def test_a_former_setting_that_is_empty_counts_as_not_set(monkeypatch: pytest.Mo
         ("CHUNK_AUDIO_S", "601"),
         ("PDF_MAX_PAGES", "-1"),
         ("FAKE_SPEED", "-0.1"),
+        ("URL_HOSTS", "https://example.org"),
+        ("URL_HOSTS", "example.org, localhost"),
+        ("FETCH_PROXY", "socks5://proxy.example:1080"),
+        ("FETCH_PROXY", "http://"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_field(
@@ -111,6 +115,7 @@ def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_field(
         ({"soft_time_limit_s": 600}, "soft_time_limit_s"),
         ({"time_limit_s": 900}, "time_limit_s"),
         ({"stall_s": 540}, "stall_s"),
+        ({"fetch_s": 540}, "fetch_s"),
     ],
 )
 def test_values_that_cannot_work_together_are_refused(together: dict[str, float], named: str) -> None:
