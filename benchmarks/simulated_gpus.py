@@ -46,6 +46,7 @@ from models.fake import FakeTranscriber
 from models.pool import Pool
 from workers.attempts import Attempts
 from workers.engines import Weights
+from workers.inputs.ocr import OcrLimits
 from workers.inputs.process import OpenLimits
 from workers.lease import Heartbeat, Pace
 from workers.scratch import Scratch, take
@@ -120,7 +121,13 @@ def _attempts(own: Settings, scratch: Scratch, number: int, chunk_s: float, shar
         weights=Weights(own.models_dir, own.cache_dir, download=False),
         pool=Pool(lambda _name, _kind: Inferring(chunk_s), math.inf),
         tiers=plans,
-        limits=InputLimits(own.pdf_max_pages, own.chunk_target_s, own.chunk_audio_s, OpenLimits(2**30, 60, 60)),
+        limits=InputLimits(
+            own.pdf_max_pages,
+            own.chunk_target_s,
+            own.chunk_audio_s,
+            OpenLimits(2**30, 60, 60),
+            OcrLimits("eng", 0, 1, 1, 2**30),
+        ),
         device=f"{host}/{record.device}",
         default_whisper="fake",
         query_model="fake",

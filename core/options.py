@@ -68,6 +68,7 @@ class TranscriptionOptions(_Options):
 class DocumentOptions(_Options):
     """How a PDF is embedded."""
 
+    ocr: Literal["auto", "off"] = Field("auto", description="`auto`: read images of pages, where the service can.")
     # Left out of whatever is written of the options; `to_stored` alone tells it.
     password: Annotated[SecretStr, BeforeValidator(storable)] | None = Field(
         None, exclude=True, max_length=500, description="Opens an encrypted PDF. Forgotten once the PDF was read."

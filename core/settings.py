@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     input_memory_bytes: int = Field(2 * 1024**3, ge=256 * 1024**2, description="what opening one input may take")
     input_s: float = Field(480, gt=0, description="how long opening one input may take")
     input_step_s: float = Field(120, gt=0, description="of that, for one page or ten seconds of a recording")
+    ocr_languages: str = Field("eng", pattern=r"^[A-Za-z_]+(\+[A-Za-z_]+)*$", description="as Tesseract names them")
+    ocr_max_pages: int = Field(50, ge=0, description="of one PDF")
+    ocr_page_s: float = Field(60, gt=0, description="how long Tesseract may take for a page")
 
     # What is fetched, where a URL is submitted.
     url_hosts: str = Field("", description="`example.org`, `.example.org` (subdomains), `*`; empty: YouTube alone")

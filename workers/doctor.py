@@ -33,6 +33,7 @@ from models.errors import ComputeTypeUnsupported, DeviceFailed, ModelError, Weig
 from models.registry import DEFAULT_EMBEDDING, ModelKind, default_whisper, find
 from models.whisper import batch_limits
 from workers.engines import Weights, budget_bytes
+from workers.inputs import ocr
 
 _GIB = 1024**3
 _CUBLAS = "libcublas.so.12"
@@ -81,6 +82,12 @@ def _youtube(own: Settings) -> Iterator[Finding]:
         readable = os.access(own.youtube_cookies_file, os.R_OK)
         advice = "" if readable else "Check SCRIBELANE_YOUTUBE_COOKIES_FILE."
         yield Finding("cookies for YouTube", "can be read" if readable else "cannot be read", advice)
+
+
+def _ocr(own: Settings) -> Iterator[Finding]:
+    """No fault where it is missing: PDFs of images are then refused, or read in part."""
+    found = ocr.program()
+    yield Finding("OCR", f"{found}, for {own.ocr_languages}" if found else "not installed; needs tesseract-ocr")
 
 
 def _models(own: Settings) -> Iterator[Finding]:
@@ -198,6 +205,7 @@ def _blobs(own: Settings) -> Iterator[Finding]:
 _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _versions,
     _youtube,
+    _ocr,
     _models,
     _variables,
     _tiers,

@@ -36,6 +36,7 @@ from workers import rescue, scratch
 from workers.attempts import Attempts
 from workers.chores import Ages, Household, Periods, backups, chores
 from workers.engines import Loader, Weights, as_seen, budget_bytes
+from workers.inputs.ocr import OcrLimits
 from workers.inputs.orders import FetchOptions
 from workers.inputs.process import OpenLimits
 from workers.lease import Heartbeat, Pace
@@ -97,6 +98,7 @@ def start() -> None:
             own.chunk_target_s,
             own.chunk_audio_s,
             OpenLimits(own.input_memory_bytes, own.input_s, own.input_step_s),
+            OcrLimits(own.ocr_languages, own.ocr_max_pages, own.ocr_page_s, own.input_s / 2, own.input_memory_bytes),
         ),
         device=f"{worker.host}/{worker.device}",
         default_whisper=own.whisper_model or default_whisper(own.device),

@@ -33,7 +33,7 @@ def stored(database: Database) -> str:
 def test_no_answer_shows_it(api: TestClient, submitted: UUID) -> None:
     one, listed = api.get(f"/v1/jobs/{submitted}"), api.get("/v1/jobs")
 
-    assert one.json()["options"] == {"model": None}
+    assert one.json()["options"] == {"model": None, "ocr": "auto"}
     assert PASSWORD not in one.text + listed.text
 
 

@@ -22,6 +22,7 @@ from models.pool import Pool
 from service.app import create_app
 from tests.integration import work
 from workers.engines import Loader, Weights
+from workers.inputs.ocr import OcrLimits
 from workers.inputs.process import OpenLimits
 from workers.lease import Lease
 from workers.stages.context import Context, InputLimits
@@ -65,7 +66,9 @@ def context(dispatcher: Dispatcher, folder: Path, tiers_file: Path) -> Context:
         weights=weights,
         pool=Pool(Loader(weights, "cpu", 1, 0), math.inf),
         tiers=tiers.load(tiers_file),
-        limits=InputLimits(10, 10, 60, OpenLimits(memory_bytes=2**30, total_s=60, step_s=60)),
+        limits=InputLimits(
+            10, 10, 60, OpenLimits(memory_bytes=2**30, total_s=60, step_s=60), OcrLimits("eng", 5, 60, 60, 2**30)
+        ),
         device="host/cpu",
         default_whisper=work.MODEL,
         query_model=work.MODEL,

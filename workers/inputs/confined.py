@@ -39,7 +39,7 @@ def main(request: dict[str, Any]) -> None:
     give_way(0)  # as its worker does, of which it has the niceness, but not the session
     _say(refused=confine(Bounds(**request["bounds"]), Reach(path, result.parent)))
     try:
-        _open(JobKind(request["kind"]), path, result, request["most"], password)
+        _open(JobKind(request["kind"]), path, result, request, password)
     except JobError as error:
         _say(error=error.code, message=error.message)
     except MemoryError:
@@ -54,16 +54,17 @@ def main(request: dict[str, Any]) -> None:
         _say(fault=traceback.format_exc()[-_MAX_TRACE:])
 
 
-def _open(kind: JobKind, path: Path, result: Path, most: float, password: str) -> None:
+def _open(kind: JobKind, path: Path, result: Path, request: dict[str, Any], password: str) -> None:
+    most = request["most"]
     if kind is JobKind.TRANSCRIPTION:
         from workers.inputs.audio import decode
 
         damaged = decode(path, result, max_s=most, on_progress=_progress).damaged
         _say(done=True, damaged=damaged)
         return
-    from workers.inputs.pdf import read_pages
+    from workers.inputs.pdf import PdfAsked, read_pages
 
-    read_pages(path, result, max_pages=int(most), on_page=_progress, password=password)
+    read_pages(path, result, max_pages=int(most), on_page=_progress, asked=PdfAsked(password, request["scans"]))
     _say(done=True)
 
 

@@ -29,13 +29,13 @@ _LAST_S = 5
 """From SIGXCPU, which tells what it was, to SIGKILL, which does not."""
 
 _ROOMS = Path(__file__).parents[2]
+_LOADERS = ("/lib64", "/lib")  # the kernel starts one for each program
 _SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")
 _NAMES = ("resolv.conf", "hosts", "host.conf", "nsswitch.conf", "gai.conf", "services", "localtime")
 _CERTIFICATES = ("ssl", "pki", "ca-certificates")
 _RESOLVED = "/run/systemd/resolve"  # where `resolv.conf` may lead to
 _CERTIFICATES_NAMED_BY = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _RANDOM, _NULL = Path("/dev/urandom"), Path("/dev/null")
-_LOADERS = (("/lib64", "ld-linux-*"), ("/lib", "ld-*"))  # the kernel starts one for each program
 
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
 _SECCOMP_MODE_FILTER = 2
@@ -61,6 +61,8 @@ class _Machine:
     refused: tuple[int, ...]
     refused_online: tuple[int, ...]
     clone: int
+    programs: tuple[int, int]
+    """Those of the refused calls that begin another program."""
 
 
 # `refused` in four lines, those in brackets on x86-64 alone:
@@ -80,6 +82,7 @@ _MACHINES = {
         ),
         refused_online=(29, 310, 311, 101, 425, 438, 30, 31, 272, 248, 249, 250),
         clone=56,
+        programs=(59, 322),
     ),
     "aarch64": _Machine(
         0xC00000B7,
@@ -91,6 +94,7 @@ _MACHINES = {
         ),
         refused_online=(194, 270, 271, 117, 425, 438, 196, 195, 97, 217, 218, 219),
         clone=220,
+        programs=(221, 281),
     ),
 }
 _CLONE3, _CLONE_THREAD = 435, 0x00010000
@@ -112,21 +116,27 @@ class Online:
         named = [Path(os.environ[name]) for name in _CERTIFICATES_NAMED_BY if os.environ.get(name)]
         return [*self.files, *etc, *named, Path(_RESOLVED), _RANDOM]
 
-    def grants(self) -> Grants:
-        """What it may do besides reading."""
-        loaders = [found for folder, pattern in _LOADERS for found in Path(folder).glob(pattern)]
-        return Grants((*self.programs, *loaders), devices=(_NULL,), tidies=True)
+
+def _loaders() -> list[Path]:
+    return [path for folder in _LOADERS for path in Path(folder).glob("ld-*.so*")]
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The one file that a process is to read, and the folder in which it may make files; of one that fetches, the
-    folder for both, and what it has `online`.
+    """The one file that a process is to read, the folder in which it may make files, what program it becomes; of one
+    that fetches, the folder for both, and what it has `online`.
     """
 
     source: Path
     folder: Path
+    program: Path | None = None
     online: Online | None = None
+
+    def grants(self) -> Grants:
+        """What it may do besides reading."""
+        if self.online is not None:
+            return Grants((*self.online.programs, *_loaders()), devices=(_NULL,), tidies=True)
+        return NOTHING_ELSE if self.program is None else Grants((self.program, *_loaders()))
 
     def readable(self) -> list[Path]:
         """The file, and what any program in Python needs: its libraries, and our own code."""
@@ -159,7 +169,7 @@ def confine(bounds: Bounds, reach: Reach) -> list[str]:
         ("core dumps", lambda: _limit(resource.RLIMIT_CORE, 0)),
         ("end with the worker", lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)),
         ("other files", lambda: _enclose(reach)),
-        ("other processes and the network", lambda: _close_off(reach.online is not None)),
+        ("other processes and the network", lambda: _close_off(reach)),
     )
     with suppress(OSError):  # where memory runs out all the same, this process goes before any other
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -191,19 +201,22 @@ def _prctl(option: int, *values: object) -> None:
 
 def _enclose(reach: Reach) -> None:
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    enclose(reach.readable(), reach.folder, reach.online.grants() if reach.online else NOTHING_ELSE)
+    enclose(reach.readable(), reach.folder, reach.grants())
 
 
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def _close_off(online: bool) -> None:
+def _close_off(reach: Reach) -> None:
     """Refuse the calls of `_Machine` from now on, and see that it is so. Raises `OSError` if it is not."""
     machine = _MACHINES.get(os.uname().machine)
     if sys.platform != "linux" or machine is None or sys.maxsize < 2**32:
         raise OSError(errno.ENOSYS, "no filter is known for this system")
+    online = reach.online is not None
     refused = machine.refused_online if online else machine.refused
+    if reach.program is not None:
+        refused = tuple(call for call in refused if call not in machine.programs)
     instructions = _filter(machine, refused, _NO_CALL if online else machine.clone)
     program = _Program(len(instructions) // 8, instructions)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)

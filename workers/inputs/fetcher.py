@@ -39,7 +39,7 @@ def main(order: Order, said: Callable[..., None]) -> None:
     for word in (signal.SIGTERM, signal.SIGINT):  # a worker that is stopped finishes its chunk; its end is ours
         signal.signal(word, signal.SIG_IGN)
     give_way(0)
-    said(refused=confine(_bounds(order), Reach(order.folder, order.folder, _online(order))))
+    said(refused=confine(_bounds(order), Reach(order.folder, order.folder, online=_online(order))))
     try:
         guard = guard_process(order.options.hosts.private | private_of(order.options.proxy))
     except OSError as error:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import structlog
 
+from core.errors import JobError
 from core.job import JobKind
-from workers.inputs.pdf_pages import PdfText, loaded
+from workers.inputs.pdf_pages import MAX_PIXELS, PdfText, loaded
 from workers.inputs.process import BROKEN, TOO_MUCH, OpenLimits, Request, opened
 
 if TYPE_CHECKING:  # the libraries that open inputs are loaded when there is one
@@ -84,27 +85,27 @@ def decoding(
 
 
 def read_pages(
-    path: Path, *, max_pages: int, limits: OpenLimits, on_page: Callable[[], None], password: str = ""
+    path: Path, *, max_pages: int, limits: OpenLimits, on_page: Callable[[], None], password: str = "", scans: int = 0
 ) -> PdfText:
     """`pdf.read_pages` in a process of its own. Raises `ChunkTimeout` besides, and `PdfUnreadable` over a limit."""
     result = path.with_name("pages")
-    room = max_pages * PAGE_TEXT_BYTES + _ROOM_BYTES
-    request = Request(JobKind.DOCUMENT, path, result, max_pages, room, limits, password)
+    room = max(max_pages * PAGE_TEXT_BYTES, MAX_PIXELS if scans else 0) + _ROOM_BYTES
+    request = Request(JobKind.DOCUMENT, path, result, max_pages, room, limits, password, scans)
     with opened(request, on_page) as steps:
         for _ in steps:
             pass
-    _check_written(request)
+    check_written(request.result, request.file_bytes, request.unreadable)
     return loaded(result)
 
 
-def _check_written(request: Request) -> None:
+def check_written(result: Path, most_bytes: int, unreadable: Callable[[str], JobError]) -> None:
     """Refuse what a process that is gone by now left for a file: a link, for one, would be another's file."""
     try:
-        found = request.result.lstat()
+        found = result.lstat()
     except FileNotFoundError:
         found = None
     if found is None or not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
         log.error("whoever opened an input left no file of its own", mode=found and stat.filemode(found.st_mode))
-        raise request.unreadable(BROKEN)
-    if found.st_size > request.file_bytes:
-        raise request.unreadable(TOO_MUCH)
+        raise unreadable(BROKEN)
+    if found.st_size > most_bytes:
+        raise unreadable(TOO_MUCH)

@@ -17,7 +17,7 @@ from typing import BinaryIO, TextIO
 from core.errors import PdfEncrypted, PdfNoText, PdfUnreadable
 from core.passages import Page
 from workers.inputs.pdf_budget import OverBudget, budget
-from workers.inputs.pdf_pages import PdfText, write_end, write_page, written_pages
+from workers.inputs.pdf_pages import PdfText, scan_of, write_end, write_page, written_pages
 from workers.inputs.pdf_pdfium import ByPdfium
 from workers.inputs.pdf_pypdf import ByPypdf, Locked, Read, Unreadable
 from workers.inputs.pdf_running import RunningLines
@@ -36,8 +36,19 @@ FEWEST_ZIGZAGS = 5
 """So often a page has to go on far to the right on the same line before its columns are looked at."""
 
 
+@dataclass(frozen=True, slots=True)
+class PdfAsked:
+    """The password of a file, and of how many pages without text the image is to be left beside the result."""
+
+    password: str = field(default="", repr=False)
+    scans: int = 0
+
+
+PLAIN = PdfAsked()
+
+
 def read_pages(
-    path: Path, result: Path, *, max_pages: int, on_page: Callable[[int, int], None], password: str = ""
+    path: Path, result: Path, *, max_pages: int, on_page: Callable[[int, int], None], asked: PdfAsked = PLAIN
 ) -> None:
     """Write the text of each page to `result`, for `pdf_pages.loaded`; a second file is left beside it.
 
@@ -46,7 +57,7 @@ def read_pages(
     """
     raw = result.with_name(f"{result.name}.raw")
     # pypdf reads what it needs: an upload may be larger than the memory.
-    with path.open("rb") as file, closing(_open(file, path, password)) as readers:
+    with path.open("rb") as file, closing(_open(file, path, asked.password)) as readers:
         n_pages = _checked(readers.n_pages, max_pages)
         survey = _Survey()
         labels = readers.labels()
@@ -56,12 +67,14 @@ def read_pages(
                 survey.take(
                     Page(number, text or "", labels[number - 1] if labels else None), pages, failed=text is None
                 )
+                if text == "" and len(survey.scans) < asked.scans and readers.paint(number, scan_of(result, number)):
+                    survey.scans.append(number)
                 on_page(number, n_pages)
         details = replace(readers.details(), page_labels=labels)
     if len(survey.failed) == n_pages:
         raise PdfUnreadable("None of the pages of this PDF can be read; the file is damaged.")
-    with_text = _write(raw, result, survey, PdfText((), n_pages, 0, tuple(survey.failed), readers.by_pdfium, details))
-    if not with_text:
+    facts = PdfText((), n_pages, 0, tuple(survey.failed), readers.by_pdfium, details, tuple(survey.scans))
+    if not _write(raw, result, survey, facts) and not survey.scans:
         if readers.is_damaged:
             raise PdfUnreadable("The PDF is damaged, and what can be opened of it holds no text.")
         raise PdfNoText
@@ -72,6 +85,7 @@ class _Survey:
     """What is known of all pages once they were read."""
 
     failed: list[int] = field(default_factory=list)
+    scans: list[int] = field(default_factory=list)
     running: RunningLines = field(default_factory=RunningLines)
     parted: PartedWords = field(default_factory=PartedWords)
 
@@ -92,10 +106,14 @@ def _write(raw: Path, result: Path, survey: _Survey, text: PdfText) -> int:
             survey.parted.see(page.text)
     with_text = 0
     with result.open("w", encoding="utf-8") as file:
-        for page in map(survey.running.without, written_pages(raw)):
-            if page.text:
-                with_text += 1
-                write_page(file, replace(page, text=survey.parted.joined(page.text)))
+        for cleaned in (True, False):  # what holds page numbers alone is a file of numbers
+            for page in written_pages(raw):
+                kept = survey.running.without(page) if cleaned else page
+                if kept.text:
+                    with_text += 1
+                    write_page(file, replace(kept, text=survey.parted.joined(kept.text)))
+            if with_text:
+                break
         write_end(file, replace(text, empty_pages=text.n_pages - with_text))
     return with_text
 
@@ -181,6 +199,11 @@ class _Readers:
             except (Locked, Unreadable):
                 self._refused = True
         return self._pdfium
+
+    def paint(self, number: int, path: Path) -> bool:
+        """Paint a page; False if it holds no image or cannot be painted."""
+        other = self._second()
+        return other is not None and other.paint(number, path)
 
     def close(self) -> None:
         """Let go of the file."""

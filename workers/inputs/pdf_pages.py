@@ -16,6 +16,9 @@ from core.details import DocumentDetails, from_stored, to_stored
 from core.job import JobKind
 from core.passages import Page
 
+MAX_PIXELS = 6_000_000
+"""Of the image of a page, at a byte each: A4 at 250 dots an inch."""
+
 
 @dataclass(frozen=True, slots=True)
 class PdfText:
@@ -30,6 +33,13 @@ class PdfText:
     failed_pages: tuple[int, ...]
     by_pdfium: int = 0
     details: DocumentDetails = field(default_factory=DocumentDetails)
+    scans: tuple[int, ...] = ()
+    """Pages without text whose image lies in the same folder (`scan_of`)."""
+
+
+def scan_of(result: Path, number: int) -> Path:
+    """Where the image of a page lies, of those that `result` tells of."""
+    return result.with_name(f"scan-{number}.pgm")
 
 
 def write_page(file: TextIO, page: Page) -> None:
@@ -40,7 +50,7 @@ def write_page(file: TextIO, page: Page) -> None:
 
 def write_end(file: TextIO, text: PdfText) -> None:
     """Add what is to be said besides the pages; those of `text` itself are not written."""
-    facts = [text.n_pages, text.empty_pages, text.failed_pages, text.by_pdfium, to_stored(text.details)]
+    facts = [text.n_pages, text.empty_pages, text.failed_pages, text.by_pdfium, to_stored(text.details), text.scans]
     json.dump(facts, file, ensure_ascii=False)
     file.write("\n")
 
@@ -60,10 +70,12 @@ def loaded(path: Path) -> PdfText:
         for line in file:
             pages.append(_page(last))
             last = line
-    n_pages, empty, failed, by_pdfium, details = json.loads(last)
+    n_pages, empty, failed, by_pdfium, details, scans = json.loads(last)
     kept = from_stored(JobKind.DOCUMENT, details)
     assert isinstance(kept, DocumentDetails)
-    return PdfText(tuple(pages), int(n_pages), int(empty), tuple(map(int, failed)), int(by_pdfium), kept)
+    return PdfText(
+        tuple(pages), int(n_pages), int(empty), tuple(map(int, failed)), int(by_pdfium), kept, tuple(map(int, scans))
+    )
 
 
 def _page(line: str) -> Page:

@@ -13,12 +13,14 @@ import pypdfium2.raw as c
 
 from core.details import DocumentDetails, Heading
 from workers.inputs.pdf_columns import Box, in_columns
+from workers.inputs.pdf_pages import MAX_PIXELS
 from workers.inputs.pdf_pypdf import MAX_HEADINGS, MAX_LABEL, Locked, Unreadable, one_line
 
 MAX_BOXES = 2_000
 """Of a page whose columns are put in order: PDFium looks through all letters for each."""
 MAX_CHARACTERS = 2_000_000
 """Of a page."""
+SCAN_DPI = 200
 _MAX_DEPTH = 10
 
 
@@ -64,6 +66,22 @@ class ByPdfium:
         text = text.replace("\r\n", "\n").replace("\ufffe", "-\n").replace("\x02", "-\n")
         return text.replace("-\n\n", "-\n")
 
+    def paint(self, number: int, path: Path) -> bool:
+        """Paint a page that holds an image into a grey PGM, at most `MAX_PIXELS`; False if it holds none."""
+        try:
+            page = self._file.get_page(number - 1)
+            try:
+                if next(iter(page.get_objects(filter=[c.FPDF_PAGEOBJ_IMAGE])), None) is None:
+                    return False
+                width, height = page.get_size()
+                scale = min(SCAN_DPI / 72, (MAX_PIXELS / max(1.0, width * height)) ** 0.5)
+                _write_pgm(page.render(scale=scale, grayscale=True), path)
+            finally:
+                page.close()
+        except (pypdfium2.PdfiumError, ValueError):
+            return False
+        return True
+
     def details(self) -> DocumentDetails:
         """Title and outline."""
         outline: list[Heading] = []
@@ -86,6 +104,14 @@ class ByPdfium:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def _write_pgm(bitmap: pypdfium2.PdfBitmap, path: Path) -> None:
+    pixels, stride = memoryview(bitmap.buffer).cast("B"), bitmap.stride
+    with path.open("wb") as file:
+        file.write(b"P5 %d %d 255\n" % (bitmap.width, bitmap.height))
+        for row in range(bitmap.height):
+            file.write(pixels[row * stride : row * stride + bitmap.width])
 
 
 def _boxes(page: pypdfium2.PdfTextPage) -> list[Box]:

@@ -68,6 +68,7 @@ class Request:
     file_bytes: int
     limits: OpenLimits
     password: str = field(default="", repr=False)
+    scans: int = 0
 
     def unreadable(self, why: str) -> JobError:
         """The input is at fault."""
@@ -77,7 +78,7 @@ class Request:
         """The command of the process."""
         bounds = Bounds(self.limits.memory_bytes, int(self.limits.total_s) + 1, self.file_bytes)
         places = {"path": str(self.path), "result": str(self.result)}
-        asked = {"kind": self.kind, "most": self.most, "bounds": asdict(bounds), **places}
+        asked = {"kind": self.kind, "most": self.most, "scans": self.scans, "bounds": asdict(bounds), **places}
         return [sys.executable, "-P", "-B", "-m", "workers.inputs.confined", json.dumps(asked)]
 
 

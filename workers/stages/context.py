@@ -14,6 +14,7 @@ from core.store.session import Database
 from core.tiers import Tiers
 from models.pool import Pool
 from workers.engines import Weights
+from workers.inputs.ocr import OcrLimits
 from workers.inputs.orders import FetchOptions
 from workers.inputs.process import OpenLimits
 
@@ -30,6 +31,7 @@ class InputLimits:
     chunk_target_s: float
     chunk_audio_s: float
     open: OpenLimits
+    ocr: OcrLimits
 
 
 @dataclass(frozen=True, slots=True)

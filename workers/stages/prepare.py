@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core import ownership, plan
+from core.errors import PdfNoText
 from core.job import JobKind, JobWarning
 from core.options import DocumentOptions
 from core.passages import Passage, from_pages
@@ -25,7 +26,7 @@ from core.store.chunks import Claim
 from core.store.results import Prepared
 from core.work import PassageBatch
 from workers import heap
-from workers.inputs import opening
+from workers.inputs import ocr, opening
 from workers.lease import Lease
 from workers.stages.context import Context
 from workers.stages.fetch import bring
@@ -129,7 +130,11 @@ def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepa
         limits=limits.open,
         on_page=lease.progress,
         password=secret.get_secret_value() if secret else "",
+        scans=limits.ocr.max_pages if claim.options.ocr == "auto" and ocr.program() else 0,
     )
+    text, by_ocr = ocr.recognized(text, path.with_name("pages"), limits.ocr, lease.progress)
+    if not text.pages:
+        raise PdfNoText
     ruler = context.weights.passage_ruler(context.embedding_model(claim))
 
     def count(piece: str) -> int:
@@ -144,15 +149,17 @@ def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepa
         work=[PassageBatch(len(group)) for group in groups],
         pages=text.n_pages,
         texts=groups,
-        warnings=list(_page_warnings(text)),
+        warnings=list(_page_warnings(text, by_ocr)),
         details=text.details,
     )
 
 
-def _page_warnings(text: PdfText) -> Iterator[JobWarning]:
+def _page_warnings(text: PdfText, by_ocr: int) -> Iterator[JobWarning]:
     if text.failed_pages:
         numbers = ", ".join(str(number) for number in text.failed_pages[:20])
         yield JobWarning("pages_unreadable", f"Pages that could not be read: {numbers}.")
+    if by_ocr:
+        yield JobWarning("pages_by_ocr", f"{by_ocr} of {text.n_pages} pages were read by OCR, which may err.")
     blank = text.empty_pages - len(text.failed_pages)
     if blank:
         message = f"{blank} of {text.n_pages} pages hold no text, perhaps only images."

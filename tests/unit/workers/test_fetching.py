@@ -102,7 +102,8 @@ import os, pathlib, socket, subprocess, sys
 from workers.inputs.confinement import Bounds, Online, Reach, confine
 folder, runtime = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 own = folder / "own"
-assert confine(Bounds(memory_bytes=2 * 2**30, cpu_s=20, file_bytes=100000), Reach(own, own, Online((runtime,)))) == []
+reach = Reach(own, own, online=Online((runtime,)))
+assert confine(Bounds(memory_bytes=2 * 2**30, cpu_s=20, file_bytes=100000), reach) == []
 """
 REFUSED = {
     "read a neighbour's file": "open(folder / 'secret')",

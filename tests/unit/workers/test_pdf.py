@@ -18,7 +18,7 @@ from core.details import DocumentDetails, Heading
 from core.errors import PdfEncrypted, PdfNoText, PdfUnreadable
 from core.passages import Page
 from workers.inputs import pdf
-from workers.inputs.pdf import read_pages
+from workers.inputs.pdf import PdfAsked, read_pages
 from workers.inputs.pdf_budget import OverBudget
 from workers.inputs.pdf_pages import PdfText, loaded
 from workers.inputs.pdf_pdfium import ByPdfium
@@ -53,7 +53,7 @@ def read(
     password: str = "",
 ) -> PdfText:
     result = path.with_suffix(".pages")
-    read_pages(path, result, max_pages=max_pages, on_page=on_page, password=password)
+    read_pages(path, result, max_pages=max_pages, on_page=on_page, asked=PdfAsked(password))
     return loaded(result)
 
 
@@ -355,6 +355,10 @@ def test_printed_page_numbers_are_no_text_but_other_lone_numbers_are(tmp_path: P
     pages = ("A sentence that\n7", "- 8 -\nruns on.\n1912", "The end.\n9")
     text = read(written(tmp_path / "a.pdf", *pages))
     assert [page.text for page in text.pages] == ["A sentence that", "runs on.\n1912", "The end."]
+
+
+def test_a_file_of_page_numbers_alone_keeps_them(tmp_path: Path) -> None:
+    assert [page.text for page in read(written(tmp_path / "a.pdf", "1", "2", "3")).pages] == ["1", "2", "3"]
 
 
 def test_a_word_parted_at_a_line_end_is_joined_if_the_document_knows_it(tmp_path: Path) -> None:
