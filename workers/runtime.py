@@ -98,7 +98,7 @@ def start() -> None:
             own.chunk_target_s,
             own.chunk_audio_s,
             OpenLimits(own.input_memory_bytes, own.input_s, own.input_step_s),
-            OcrLimits(own.ocr_languages, own.ocr_max_pages, own.ocr_page_s, own.input_s / 2, own.input_memory_bytes),
+            OcrLimits(own.ocr_languages, own.ocr_max_pages, own.ocr_page_s, own.input_s, own.input_memory_bytes),
         ),
         device=f"{worker.host}/{worker.device}",
         default_whisper=own.whisper_model or default_whisper(own.device),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,7 @@ def _chunk_audio_s(context: Context, claim: Claim) -> float:
 def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepared:
     assert isinstance(claim.options, DocumentOptions)
     limits, secret = context.limits, claim.options.password
+    began = time.monotonic()
     text = opening.read_pages(
         path,
         max_pages=limits.pdf_max_pages,
@@ -132,7 +134,7 @@ def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepa
         password=secret.get_secret_value() if secret else "",
         scans=limits.ocr.max_pages if claim.options.ocr == "auto" and ocr.program() else 0,
     )
-    text, by_ocr = ocr.recognized(text, path.with_name("pages"), limits.ocr, lease.progress)
+    text, by_ocr = ocr.recognized(text, path.with_name("pages"), limits.ocr, lease.progress, began=began)
     if not text.pages:
         raise PdfNoText
     ruler = context.weights.passage_ruler(context.embedding_model(claim))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def scanned(path: Path, *texts: str) -> Path:
 
 def read(path: Path, limits: OcrLimits = LIMITS) -> tuple[PdfText, int]:
     text = opening.read_pages(path, max_pages=99, limits=OPEN, on_page=lambda: None, scans=limits.max_pages)
-    return ocr.recognized(text, path.with_name("pages"), limits, lambda: None)
+    return ocr.recognized(text, path.with_name("pages"), limits, lambda: None, began=time.monotonic())
 
 
 def test_the_words_of_an_image_stand_at_their_page(tmp_path: Path) -> None:
@@ -62,7 +63,9 @@ def test_no_more_pages_are_read_than_may_be(tmp_path: Path) -> None:
     assert (by_ocr, text.empty_pages, [page.number for page in text.pages]) == (1, 1, [1, 3])
 
 
-@pytest.mark.parametrize("limits", [replace(LIMITS, languages="xyz"), replace(LIMITS, page_s=0.01)])
+@pytest.mark.parametrize(
+    "limits", [replace(LIMITS, languages="xyz"), replace(LIMITS, page_s=0.01), replace(LIMITS, total_s=0)]
+)
 def test_a_page_that_cannot_be_read_stays_without_text(tmp_path: Path, limits: OcrLimits) -> None:
     text, by_ocr = read(scanned(tmp_path / "input", "One page."), limits)
 
