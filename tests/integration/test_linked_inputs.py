@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from core.dispatch import Dispatcher
 from core.job import JobStatus
-from core.links import UrlHosts, hosts_of
+from core.links import UrlHosts
 from core.store import fetched, jobs
 from core.store.accounts import Account
 from core.store.blobs import input_key
@@ -207,22 +207,6 @@ def test_a_host_that_is_not_allowed_any_more_is_not_fetched_from(
 
     assert api.get(job["status_url"]).json()["error"]["code"] == "url_not_allowed"
     assert media.requests == []
-
-
-def test_a_name_that_stands_for_this_machine_is_not_reached(
-    api: TestClient, attempts: Attempts, database: Database, media: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The door cannot know it: a name is looked up by the worker alone."""
-    rules = hosts_of(f"localtest.example:{media.port}").rules
-    app: Any = api.app
-    app.state.service = replace(app.state.service, url_hosts=UrlHosts(rules))
-    job = api.post("/v1/documents", json={"url": f"http://localtest.example:{media.port}/tides.pdf"}).json()
-    options = FetchOptions(UrlHosts(rules), direct_retries=0)
-
-    prepared(replace(attempts, context=replace(attempts.context, fetching=options)), database, job)
-
-    assert media.requests == []
-    assert api.get(job["status_url"]).json()["status"] in ("queued", "processing", "failed")
 
 
 def test_the_share_that_is_there_is_shown_only_by_who_holds_the_chunk(
