@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -64,7 +64,18 @@ class Hit:
     name: str
     text: str
     score: float
-    citation: Mapping[str, float]
+    citation: Mapping[str, Any]
+    highlights: Sequence[Sequence[int]] = ()
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The hits of a search, best first, by which mode they were found, and what there is to say of that."""
+
+    hits: list[Hit]
+    mode: str
+    warnings: Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +131,11 @@ def batch_of(raw: Mapping[str, Any]) -> BatchStatus:
 def hit_of(raw: Mapping[str, Any]) -> Hit:
     """A hit of a search from its JSON."""
     return Hit(**{name: raw[name] for name in Hit.__slots__})
+
+
+def found_of(raw: Mapping[str, Any]) -> Found:
+    """The answer to a search from its JSON."""
+    return Found([hit_of(hit) for hit in raw["hits"]], raw["mode"], raw["warnings"])
 
 
 def usage_of(raw: Mapping[str, Any]) -> Usage:

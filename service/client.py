@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import httpx
 
-from service.answers import BatchStatus, Hit, JobStatus, Usage, batch_of, hit_of, job_of, usage_of
+from service.answers import BatchStatus, Found, Hit, JobStatus, Usage, batch_of, found_of, job_of, usage_of
 
 POLL_S = 0.5
 MAX_ITEMS = 100
@@ -144,10 +144,14 @@ class Client:
         except httpx.HTTPError as error:
             raise ClientError("unreachable", f"{self._url} does not answer to the end: {error}") from error
 
-    def search(self, query: str, *, limit: int = 10, kind: str | None = None) -> list[Hit]:
-        """The passages nearest in meaning to the query, best first."""
-        body = {"query": query, "limit": limit, **({"kind": kind} if kind else {})}
-        return [hit_of(hit) for hit in self._json("POST", "/v1/search", json=body)["hits"]]
+    def search(self, query: str, *, limit: int = 10, kind: str | None = None, **options: Any) -> list[Hit]:
+        """The passages that answer the query, best first. `options` are further fields of `POST /v1/search`."""
+        return self.found(query, limit=limit, kind=kind, **options).hits
+
+    def found(self, query: str, **options: Any) -> Found:
+        """The same, with how they were found; an option of None is left out."""
+        body = {"query": query, **{name: value for name, value in options.items() if value is not None}}
+        return found_of(self._json("POST", "/v1/search", json=body))
 
     def usage(self) -> Usage:
         """What is used and left of this month's quotas."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+from core import citations
 from core.details import DocumentDetails, MediaDetails
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, SearchUnavailable
 from core.job import JobKind, JobStatus
 from core.passages import Passage
+from core.search import SearchMode, spans_of
 from core.store.batches import Batch, Refused
 from core.store.estimates import Estimate
 from core.store.jobs import Job
-from core.store.passages import Hit, StoredPassage
+from core.store.passages import StoredPassage
+from core.store.search import Hit
 from core.transcript import HeardLanguage, TranscriptSegment, language_probability, plain_text, spoken_language
 from service.schemas import (
     BatchErrorOut,
@@ -33,12 +36,16 @@ from service.schemas import (
     PassageOut,
     ProgressOut,
     RequestCounts,
+    ScoresOut,
+    SearchOut,
+    SearchWarningOut,
     SegmentOut,
     TranscriptOut,
     UsageOut,
     WarningOut,
     WordOut,
 )
+from service.searching import Answer
 
 
 def job_out(job: Job, estimate: Estimate, base_url: str, *, reused_from: UUID | None = None) -> JobOut:
@@ -199,23 +206,44 @@ def passage_out(stored: StoredPassage) -> PassageOut:
     return PassageOut(id=stored.id, text=passage.text, citation=citation_out(passage), **known)
 
 
-def citation_out(passage: Passage) -> CitationOut:
-    """Pages for a document, seconds for a recording."""
+def citation_out(passage: Passage, *, video_id: str | None = None, url: str | None = None) -> CitationOut:
+    """Pages for a document, seconds for a recording; what is not known is left out."""
+    where: dict[str, Any] = {"label": citations.label(passage)}
     if passage.page_from is not None:
-        return CitationOut(page_from=passage.page_from, page_to=passage.page_to)
-    return CitationOut(start_s=passage.start_s, end_s=passage.end_s)
+        where |= {"page_from": passage.page_from, "page_to": passage.page_to}
+    else:
+        where |= {"start_s": passage.start_s, "end_s": passage.end_s}
+    link = citations.link(passage, video_id=video_id, url=url)
+    known = {"section": passage.section, "speaker": passage.speaker, "url": link}
+    return CitationOut(**where, **{name: value for name, value in known.items() if value is not None})
 
 
-def hit_out(hit: Hit) -> HitOut:
-    """A search hit as JSON."""
+def search_out(answer: Answer, asked: SearchMode) -> SearchOut:
+    """What a search found, as JSON."""
+    warnings = []
+    if answer.mode is not asked:
+        message = "No query worker answered in time: these passages were found by their words alone."
+        warnings.append(SearchWarningOut(code=SearchUnavailable.code, message=message))
+    hits = [_hit_out(one.hit, one.score, answer.matched) for one in answer.hits]
+    return SearchOut(mode=answer.mode, hits=hits, warnings=warnings)
+
+
+def _hit_out(hit: Hit, score: float, matched: Set[str]) -> HitOut:
+    video_id = hit.details.video_id if isinstance(hit.details, MediaDetails) else None
     return HitOut(
         job_id=hit.job_id,
         kind=hit.kind,
         name=hit.name,
         text=hit.passage.text,
-        score=round(hit.score, 4),
-        citation=citation_out(hit.passage),
+        highlights=spans_of(hit.passage.text, matched),
+        score=round(score, 4),
+        scores=ScoresOut(semantic=_rounded(hit.semantic), keyword=_rounded(hit.keyword)),
+        citation=citation_out(hit.passage, video_id=video_id, url=hit.url),
     )
+
+
+def _rounded(score: float | None) -> float | None:
+    return None if score is None else round(score, 4)
 
 
 def to_cursor(*place: Any) -> str:

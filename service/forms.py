@@ -6,11 +6,12 @@ import json
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from core.job import JobKind
 from core.lanes import Lane
 from core.options import DocumentOptions, Text, TranscriptionOptions, storable
+from core.search import SearchMode
 
 _METADATA_BYTES = 16 * 1024
 
@@ -115,11 +116,20 @@ class SearchIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Text = Field(min_length=1, max_length=2000)
-    mode: Literal["semantic"] = "semantic"
+    query: Text = Field(
+        min_length=1,
+        max_length=2000,
+        description='A question, or words; `"so"` must stand there, `-word` must not.',
+    )
+    mode: SearchMode = Field(SearchMode.HYBRID, description="By meaning, by words, or by both.")
     limit: int = Field(10, ge=1, le=100)
     kind: JobKind | None = None
     job_ids: Annotated[list[UUID], Field(max_length=1000, fail_fast=True)] | None = None
+    created_after: AwareDatetime | None = Field(None, description="Of jobs that were submitted then or later.")
+    created_before: AwareDatetime | None = Field(None, description="Of jobs that were submitted earlier.")
+    metadata: Annotated[dict[str, Any], BeforeValidator(storable)] | None = Field(
+        None, description="Of jobs whose metadata holds all of this."
+    )
 
     @field_validator("query")
     @classmethod

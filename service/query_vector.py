@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -17,16 +15,9 @@ from redis.exceptions import RedisError
 from core.broker import EMBED_QUERY
 from core.errors import SearchUnavailable
 from core.lanes import QUERY_QUEUE
+from core.store.search import QueryVector
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class QueryVector:
-    """A vector of shape (dimensions,) and the model that made it."""
-
-    model: str
-    vector: Sequence[float]
 
 
 def query_vector(celery: Celery, text: str, timeout_s: float) -> QueryVector:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from core.job import JobKind, JobStatus, Stage
 from core.lanes import Lane, Tier
+from core.search import SearchMode
 
 
 class ProgressOut(BaseModel):
@@ -203,12 +204,16 @@ class TranscriptOut(BaseModel):
 
 
 class CitationOut(BaseModel):
-    """Where a passage stands: pages, or seconds."""
+    """Where a passage stands: pages, or seconds. What is not known, or does not apply, is left out."""
 
     page_from: int | None = None
     page_to: int | None = None
     start_s: float | None = None
     end_s: float | None = None
+    label: str = Field("", description="For people: `p. 3`, `pp. iii–iv` as they are printed, `00:41`.")
+    section: str | None = Field(None, description="The chapter or the heading that it stands under.")
+    speaker: str | None = None
+    url: str | None = Field(None, description="Where to see or hear it, if it came from a URL.")
 
 
 class PassageOut(BaseModel):
@@ -233,21 +238,39 @@ class PassageList(BaseModel):
     next_cursor: str | None
 
 
+class SearchWarningOut(BaseModel):
+    """Why the answer may be less than what was asked for."""
+
+    code: str
+    message: str
+
+
+class ScoresOut(BaseModel):
+    """What each half of a search says of a passage; null where it was not asked."""
+
+    semantic: float | None = Field(description="Cosine similarity of the passage and the query, at most 1.")
+    keyword: float | None = Field(description="Share of the query's words that it holds, by how rare they are.")
+
+
 class HitOut(BaseModel):
-    """A passage found; `score` is its cosine similarity to the query."""
+    """A passage found. `score`, at most 1, is that of the mode: of a hybrid search how high both halves rank it."""
 
     job_id: UUID
     kind: JobKind
     name: str
     text: str
+    highlights: list[tuple[int, int]] = Field(description="Spans of `text` that are words of the query.")
     score: float
+    scores: ScoresOut
     citation: CitationOut
 
 
 class SearchOut(BaseModel):
-    """The best hits first."""
+    """The best hits first. `mode` is the one that was used: `keyword` where no worker could read the query in time."""
 
+    mode: SearchMode
     hits: list[HitOut]
+    warnings: list[SearchWarningOut]
 
 
 class WorkerOut(BaseModel):

@@ -1,4 +1,4 @@
-"""Reading what was made: segments, passages, and the nearest passages to a vector."""
+"""Reading what was made: segments and passages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from core.job import ChunkStatus, JobKind, Stage
+from core.job import ChunkStatus, Stage
 from core.passages import Passage
-from core.store.tables import chunks, jobs, passages, segments, vectors
+from core.store.tables import chunks, passages, segments, vectors
 from core.transcript import HeardLanguage, TranscriptSegment, TranscriptWord
 
 
@@ -47,7 +47,7 @@ def heard_languages(connection: Connection, job_id: UUID) -> list[HeardLanguage]
 def passages_of_chunk(connection: Connection, job_id: UUID, chunk_ordinal: int) -> list[Passage]:
     """The passages that one embed chunk of a document turns into vectors."""
     query = sa.select(passages).where(passages.c.job_id == job_id, passages.c.chunk_ordinal == chunk_ordinal)
-    return [_passage(row) for row in connection.execute(query.order_by(passages.c.ordinal))]
+    return [passage_of_row(row) for row in connection.execute(query.order_by(passages.c.ordinal))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,50 +103,12 @@ def vectors_for(connection: Connection, job_id: UUID, preferred: Sequence[str]) 
 
 def _stored(row: Row[Any], *, with_vectors: bool) -> StoredPassage:
     if not with_vectors or row.vector is None:
-        return StoredPassage(row.id, _passage(row))
-    return StoredPassage(row.id, _passage(row), row.model, [float(value) for value in row.vector])
+        return StoredPassage(row.id, passage_of_row(row))
+    return StoredPassage(row.id, passage_of_row(row), row.model, [float(value) for value in row.vector])
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A search: the query's vector, the model that made it, and where to look."""
-
-    vector: Sequence[float]
-    model: str
-    limit: int
-    kind: JobKind | None = None
-    job_ids: Sequence[UUID] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A passage found. `score` is the cosine similarity, at most 1."""
-
-    job_id: UUID
-    kind: JobKind
-    name: str
-    passage: Passage
-    score: float
-
-
-def nearest(connection: Connection, account_id: UUID, query: Query) -> list[Hit]:
-    """The account's passages nearest in meaning, best first: exact, over all of its vectors of that model."""
-    distance = vectors.c.vector.cosine_distance(list(query.vector))
-    statement = (
-        sa.select(passages, jobs.c.kind, jobs.c.input_name, (1 - distance).label("score"))
-        .join(vectors, vectors.c.passage_id == passages.c.id)
-        .join(jobs, jobs.c.id == passages.c.job_id)
-        .where(vectors.c.account_id == account_id, vectors.c.model == query.model)
-    )
-    if query.kind is not None:
-        statement = statement.where(jobs.c.kind == query.kind)
-    if query.job_ids is not None:
-        statement = statement.where(jobs.c.id.in_(query.job_ids))
-    rows = connection.execute(statement.order_by(distance, passages.c.id).limit(query.limit))
-    return [Hit(row.job_id, JobKind(row.kind), row.input_name, _passage(row), float(row.score)) for row in rows]
-
-
-def _passage(row: Row[Any]) -> Passage:
+def passage_of_row(row: Row[Any]) -> Passage:
+    """A passage from its row, which may have more columns."""
     return Passage(**{field.name: getattr(row, field.name) for field in fields(Passage)})
 
 

@@ -15,6 +15,7 @@ from core.details import Details
 from core.doubts import MOST_WARNINGS, NOT_ALL
 from core.job import JobWarning
 from core.passages import Passage
+from core.stemmers import stemmer_of
 from core.store.chunks import Claim
 from core.store.jobs import FORGOTTEN
 from core.store.speeds import Measured
@@ -27,7 +28,8 @@ from core.work import Work
 class Prepared:
     """The input, opened and cut: one entry of `work` for each chunk of the next stage that is not queued yet, in order.
 
-    For a document, `texts` has the passages of each chunk. `details` is what the input says of itself.
+    For a document, `texts` has the passages of each chunk, and `language` is the one that it seems to be in, as a code
+    of ISO 639-1. `details` is what the input says of itself.
     """
 
     work: Sequence[Work] = ()
@@ -36,6 +38,7 @@ class Prepared:
     texts: Sequence[Sequence[Passage]] = ()
     warnings: Sequence[JobWarning] = ()
     details: Details | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,12 @@ class Transcribed:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Passages with their vectors, shape (n passages, dimensions), of one model."""
+    """Passages with their vectors, shape (n passages, dimensions), of one model; of a transcript, also its language."""
 
     passages: Sequence[Passage]
     vectors: Sequence[Sequence[float]]
     model: str
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def _prepared(result: Prepared, connection: Connection, claim: Claim) -> None:
     connection.execute(sa.update(jobs).where(jobs.c.id == claim.job_id).values({**values, **FORGOTTEN}))
     _warn(connection, claim, result.warnings)
     for ordinal, texts in enumerate(result.texts):
-        _upsert_passages(connection, claim, ordinal, texts)
+        _upsert_passages(connection, claim, ordinal, texts, result.language)
 
 
 @write.register
@@ -107,7 +111,7 @@ def _transcribed(result: Transcribed, connection: Connection, claim: Claim) -> N
 
 @write.register
 def _embedded(result: Embedded, connection: Connection, claim: Claim) -> None:
-    ids = _upsert_passages(connection, claim, claim.ordinal, result.passages)
+    ids = _upsert_passages(connection, claim, claim.ordinal, result.passages, result.language)
     rows = [
         {"passage_id": id_, "model": result.model, "account_id": claim.account_id, "vector": list(vector)}
         for id_, vector in zip(ids, result.vectors, strict=True)
@@ -152,6 +156,7 @@ def _upsert_passages(
     claim: Claim,
     chunk_ordinal: int,
     texts: Sequence[Passage],
+    language: str | None,
 ) -> list[int]:
     """Ids of the passages in order. A document's passages exist since `prepare`; a transcript's are new."""
     if not texts:
@@ -162,6 +167,7 @@ def _upsert_passages(
             "account_id": claim.account_id,
             "chunk_ordinal": chunk_ordinal,
             "ordinal": ordinal,
+            "stemmer": stemmer_of(language),
             **asdict(passage),
         }
         for ordinal, passage in enumerate(texts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from pgvector.sqlalchemy import Vector
-from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, DOUBLE_PRECISION, JSONB, NUMERIC, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, DOUBLE_PRECISION, JSONB, NUMERIC, TIMESTAMP, TSVECTOR, UUID
 
 metadata = sa.MetaData()
 
@@ -192,6 +192,8 @@ passages = sa.Table(
     sa.Column("char_end", sa.Integer),
     sa.Column("section", sa.Text),
     sa.Column("speaker", sa.Text),
+    sa.Column("stemmer", sa.Text, nullable=False, server_default="simple"),
+    sa.Column("tsv", TSVECTOR, sa.Computed("passage_tsv(stemmer, text)"), nullable=False),
     sa.UniqueConstraint("job_id", "chunk_ordinal", "ordinal"),
 )
 
@@ -377,6 +379,8 @@ sa.Index("idempotency_keys_by_expiry", idempotency_keys.c.expires_at)
 sa.Index("idempotency_keys_by_job", idempotency_keys.c.job_id)
 sa.Index("idempotency_keys_by_batch", idempotency_keys.c.batch_id)
 sa.Index("installation_is_one", sa.text("(true)"), unique=True, _table=installation)
+sa.Index("passages_by_word", passages.c.tsv, postgresql_using="gin")
+sa.Index("passages_by_stemmer", passages.c.account_id, passages.c.stemmer)
 sa.Index("passages_by_text", passages.c.account_id, sa.func.md5(passages.c.text))
 sa.Index("vectors_by_account", vectors.c.account_id, vectors.c.model)
 _by_period = (usage_events.c.period, usage_events.c.account_id, usage_events.c.unit)

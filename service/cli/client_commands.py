@@ -45,6 +45,14 @@ class Format(StrEnum):
     TSV = "tsv"
 
 
+class Mode(StrEnum):
+    """By what a search finds."""
+
+    HYBRID = "hybrid"
+    SEMANTIC = "semantic"
+    KEYWORD = "keyword"
+
+
 class Kind(StrEnum):
     """Which sort of job."""
 
@@ -144,22 +152,46 @@ def batch(
 def search(
     query: Annotated[str, typer.Argument(metavar="QUERY", show_default=False)],
     limit: Annotated[int, typer.Option(min=1, max=100)] = 5,
+    mode: Annotated[Mode, typer.Option(help="By meaning, by words, or by both.")] = Mode.HYBRID,
     kind: Annotated[Kind | None, typer.Option(help="Only recordings, or only documents.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only jobs with it; repeat it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     url: Url = None,
     key: Key = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Find passages by meaning, with the page or the time where they stand."""
+    """Find passages by meaning and by words, with the page or the time where they stand."""
     with connected(url, key, data_dir) as client:
-        hits = client.search(query, limit=limit, kind=kind)
-    for hit in hits:
+        found = client.found(query, limit=limit, mode=mode, kind=kind, metadata=_pairs(metadata))
+    for warning in found.warnings:
+        typer.echo(warning["message"], err=True)
+    for hit in found.hits:
         if as_json:
             typer.echo(json.dumps({name: getattr(hit, name) for name in Hit.__slots__}, ensure_ascii=False))
         else:
-            typer.echo(f"{hit.score:.2f}  {hit.name}, {citation(hit)}\n      {hit.text}\n")
-    if not hits:
+            typer.echo(f"{hit.score:.2f}  {hit.name}, {citation(hit)}\n      {_highlighted(hit)}\n")
+    if not found.hits:
         typer.echo("Nothing found.", err=True)
+
+
+def _pairs(given: list[str] | None) -> dict[str, str] | None:
+    """`NAME=VALUE` as metadata."""
+    if not given:
+        return None
+    if wrong := [one for one in given if "=" not in one]:
+        raise typer.BadParameter(f"{wrong[0]!r} is not of the form NAME=VALUE", param_hint="--metadata")
+    return dict(one.split("=", 1) for one in given)
+
+
+def _highlighted(hit: Hit) -> str:
+    """The text, with the query's words in bold; `typer.echo` leaves that out where it does not write to a terminal."""
+    text, at = "", 0
+    for start, end in hit.highlights:
+        text += hit.text[at:start] + typer.style(hit.text[start:end], bold=True)
+        at = end
+    return text + hit.text[at:]
 
 
 def jobs(
@@ -238,12 +270,10 @@ def _whole(pages: float) -> str:
 
 
 def citation(hit: Hit) -> str:
-    """Where to look: `p. 3`, `pp. 3–4`, `00:41–00:52`."""
+    """Where to look: `p. 3`, `pp. iii–iv`, `00:41–00:52`, and a link if there is one."""
     where = hit.citation
-    if "page_from" in where:
-        first, last = int(where["page_from"]), int(where["page_to"])
-        return f"p. {first}" if first == last else f"pp. {first}–{last}"
-    return f"{_clock(where['start_s'])}–{_clock(where['end_s'])}"
+    place = where["label"] if "page_from" in where else f"{_clock(where['start_s'])}–{_clock(where['end_s'])}"
+    return f"{place}  {where['url']}" if "url" in where else str(place)
 
 
 def _clock(seconds: float) -> str:

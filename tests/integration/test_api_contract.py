@@ -23,10 +23,10 @@ from core.lanes import Tier
 from core.settings import Settings
 from core.store import accounts
 from core.store.accounts import Account
+from core.store.search import QueryVector
 from core.store.session import Database
+from service import searching
 from service.app import create_app
-from service.query_vector import QueryVector
-from service.routes import search
 from tests.conftest import Servers, fresh_database, write_tiers
 from tests.integration import routed, work
 from tests.integration.routed import PROTECTED
@@ -50,7 +50,7 @@ def api(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("contract")
     tiers_file = write_tiers(folder / "tiers.toml", upload_max_bytes=1_000_000, requests_per_minute=1_000_000)
     with fresh_database(servers) as url, closing(Database(url)) as database, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
+        patch.setattr(searching, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
         blob_url = (folder / "blobs").as_uri()
         app = create_app(
             Settings(database_url=url, broker_url=servers.broker_url, blob_url=blob_url, tiers_file=tiers_file)

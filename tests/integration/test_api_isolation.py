@@ -13,9 +13,9 @@ from starlette.routing import Route
 from core.job import JobKind
 from core.store import accounts
 from core.store.accounts import Account
+from core.store.search import QueryVector
 from core.store.session import Database
-from service.query_vector import QueryVector
-from service.routes import search
+from service import searching
 from tests.integration import routed, work
 from tests.integration.routed import OPEN, PROTECTED, ROUTES, parameters
 
@@ -119,7 +119,7 @@ def test_an_id_that_is_none_is_refused(api: TestClient, method: str, path: str) 
 def test_no_call_tells_anything_of_another(
     api: TestClient, adas: dict[str, str], mallorys_key: str, monkeypatch: pytest.MonkeyPatch, method: str, path: str
 ) -> None:
-    monkeypatch.setattr(search, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
+    monkeypatch.setattr(searching, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
     body = {"query": "words", "job_ids": [adas["job_id"]]} if path == "/v1/search" else None
 
     answer = api.request(method, path, json=body, headers={"Authorization": f"Bearer {mallorys_key}"})
@@ -130,7 +130,7 @@ def test_no_call_tells_anything_of_another(
 def test_a_search_over_the_jobs_of_another_finds_what_is_there_for_its_owner_alone(
     api: TestClient, adas: dict[str, str], mallorys_key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
+    monkeypatch.setattr(searching, "query_vector", lambda *_: QueryVector(work.MODEL, work.VECTOR))
     body = {"query": "words", "job_ids": [adas["job_id"]]}
 
     own = api.post("/v1/search", json=body).json()["hits"]

@@ -16,6 +16,8 @@ from core.lanes import Lane, Tier
 from core.store import chunks, completion, interventions, migrations, passages, turns
 from core.store.accounts import Account
 from core.store.completion import Rescued
+from core.store.keywords import Keywords
+from core.store.search import QueryVector, Scope, nearest, read
 from core.store.session import Database
 from tests.integration import work
 
@@ -165,9 +167,9 @@ def test_every_job_reads_as_before(empty_database: Database, held: Held) -> None
 
 
 def test_what_was_embedded_is_found(empty_database: Database, held: Held) -> None:
-    wanted = passages.Query(work.VECTOR, work.MODEL, limit=5)
+    scope, wanted = Scope(held.account.id), QueryVector(work.MODEL, work.VECTOR)
     with empty_database.transaction() as connection:
-        hits = passages.nearest(connection, held.account.id, wanted)
+        hits = read(connection, scope, nearest(connection, scope, wanted, Keywords(), 5), wanted, None)
 
     assert [hit.job_id for hit in hits] == [held.jobs["completed"]]
 

@@ -16,10 +16,11 @@ from core.errors import BackupFailed, Unavailable
 from core.job import JobStatus
 from core.restore import restore
 from core.settings import settings as process_settings
-from core.store import accounts, migrations, passages
+from core.store import accounts, migrations
 from core.store.accounts import Account
 from core.store.blobs import Blobs, chunk_key, input_key
-from core.store.passages import Query
+from core.store.keywords import Keywords
+from core.store.search import QueryVector, Scope, nearest, read
 from core.store.session import Database
 from service.cli import app
 from service.embedded import start_postgres
@@ -63,7 +64,8 @@ def test_a_second_server_goes_on_where_the_first_was_when_the_backup_was_made(
         assert all_but_what_it_is(second) == before
         with second.transaction() as connection:
             assert accounts.by_key(connection, key) == account
-            [hit, *_] = passages.nearest(connection, account.id, Query(work.VECTOR, work.MODEL, 5))
+            scope, wanted = Scope(account.id), QueryVector(work.MODEL, work.VECTOR)
+            [hit, *_] = read(connection, scope, nearest(connection, scope, wanted, Keywords(), 5), wanted, None)
             assert hit.job_id == done
         work.execute(second, "UPDATE chunks SET lease_until = now() WHERE status = 'running'")  # time has passed
         assert rescue(second, max_failures=3) == 1

@@ -10,6 +10,7 @@ from core.passages import Passage, TimedText, from_segments
 from core.store import passages as passage_store
 from core.store.chunks import Claim
 from core.store.results import Embedded
+from core.transcript import spoken_language
 from core.work import TranscriptSpan
 from models.registry import ModelKind
 from workers.lease import Lease
@@ -29,7 +30,7 @@ def embed(context: Context, claim: Claim, lease: Lease) -> Embedded:
             texts = [passage.text for passage in passages[first : first + _BATCH]]
             vectors.extend(engine.embed(texts).tolist())
             lease.progress()
-    return Embedded(passages, vectors, model)
+    return Embedded(passages, vectors, model, _language(context, claim))
 
 
 def _passages(context: Context, claim: Claim, model: str) -> list[Passage]:
@@ -42,6 +43,14 @@ def _passages(context: Context, claim: Claim, model: str) -> list[Passage]:
     ruler = context.weights.passage_ruler(model)
     timed = [TimedText(segment.start_s, segment.end_s, segment.text) for segment in segments]
     return from_segments(timed, ruler.count, ruler.max_tokens)
+
+
+def _language(context: Context, claim: Claim) -> str | None:
+    """What a recording is in; the language of a document is stored with its passages already."""
+    if claim.kind is JobKind.DOCUMENT:
+        return None
+    with context.database.transaction() as connection:
+        return spoken_language(passage_store.heard_languages(connection, claim.job_id))
 
 
 def embed_query(context: Context, text: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from core.store.results import Prepared
 from core.work import PassageBatch
 from workers import heap
 from workers.inputs import ocr, opening
+from workers.inputs.languages import language_of
 from workers.lease import Lease
 from workers.stages.context import Context
 from workers.stages.fetch import bring
@@ -153,6 +154,7 @@ def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepa
         texts=groups,
         warnings=list(_page_warnings(text, by_ocr)),
         details=text.details,
+        language=language_of(page.text for page in text.pages),
     )
 
 

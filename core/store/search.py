@@ -1,0 +1,179 @@
+"""The two halves of a search, nearest vectors and rarest words, each as ids of passages, best first; and the hits read.
+
+The API asks in one transaction and fuses what it gets by `core.search`. Every statement begins with the account: no
+passage of another one is ever looked at for its own sake. `keywords` makes of the query's words what is asked for here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from pgvector.sqlalchemy import Vector
+from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
+from sqlalchemy.engine import Connection
+
+from core.details import Details, from_stored
+from core.job import JobKind
+from core.passages import Passage
+from core.store.keywords import Keywords
+from core.store.passages import passage_of_row
+from core.store.tables import jobs, passages, vectors
+
+_PROXIMITY = 0.1
+"""What words that stand close together add to the score of a passage, at most: it decides between equals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where to look: an account's passages, or those of some of its jobs. `metadata` is what a job's must contain."""
+
+    account_id: UUID
+    kind: JobKind | None = None
+    job_ids: Sequence[UUID] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    metadata: Mapping[str, Any] | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """On the rows of `jobs`; none: all jobs of the account."""
+        found: list[sa.ColumnElement[bool]] = []
+        if self.kind is not None:
+            found.append(jobs.c.kind == self.kind)
+        if self.job_ids is not None:
+            found.append(jobs.c.id.in_(self.job_ids))
+        if self.created_after is not None:
+            found.append(jobs.c.created_at >= self.created_after)
+        if self.created_before is not None:
+            found.append(jobs.c.created_at < self.created_before)
+        if self.metadata:
+            found.append(jobs.c.metadata.contains(self.metadata))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class QueryVector:
+    """The query's vector, shape (dimensions,), and the model that made it: only its own are compared."""
+
+    model: str
+    vector: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage found, and what its job says of its source.
+
+    `semantic` is the cosine of the angle between the query and the passage, at most 1; `keyword` the share of the
+    query's words that stand in it, each counted by how rare it is, 0 to 1. None where that was not looked at.
+    """
+
+    passage_id: int
+    job_id: UUID
+    kind: JobKind
+    name: str
+    url: str | None
+    details: Details
+    passage: Passage
+    semantic: float | None
+    keyword: float | None
+
+
+def nearest(connection: Connection, scope: Scope, query: QueryVector, keywords: Keywords, limit: int) -> list[int]:
+    """The passages nearest in meaning. Over a whole account by the model's vector index, if there is one; else exact.
+
+    Of some jobs always exact: few of all vectors are theirs, and an index would look through most others for them.
+    """
+    conditions = [*scope.conditions(), *_required(keywords)]
+    model = sa.literal(query.model, literal_execute=True)  # so that the plan sees which of the indexes it is
+    asked = sa.select(vectors.c.passage_id).where(vectors.c.account_id == scope.account_id, vectors.c.model == model)
+    if conditions:
+        asked = asked.join(passages, passages.c.id == vectors.c.passage_id).join(jobs, jobs.c.id == passages.c.job_id)
+        asked = asked.where(*conditions).order_by(_distance(query), vectors.c.passage_id)
+    else:
+        connection.execute(sa.text("SET LOCAL hnsw.iterative_scan = strict_order"))
+        connection.execute(sa.text(f"SET LOCAL hnsw.ef_search = {max(40, min(limit * 2, 1000))}"))
+        asked = asked.order_by(_indexed_distance(query))
+    return list(connection.scalars(asked.limit(limit)))
+
+
+def matching(connection: Connection, scope: Scope, keywords: Keywords, limit: int) -> list[int]:
+    """The passages that hold the most of the query's words, the rarer ones first; none if it has no such word."""
+    if not keywords.terms:
+        return []
+    near = sa.func.ts_rank_cd(passages.c.tsv, _query(keywords.any_term), 32) * _PROXIMITY
+    score = (_share(keywords) + near).label("score")
+    asked = (
+        sa.select(passages.c.id, score)
+        .where(passages.c.account_id == scope.account_id, passages.c.tsv.bool_op("@@")(_query(keywords.any_rare_term)))
+        .where(*_required(keywords))
+    )
+    if conditions := scope.conditions():
+        asked = asked.join(jobs, jobs.c.id == passages.c.job_id).where(*conditions)
+    return list(connection.scalars(asked.order_by(score.desc(), passages.c.id).limit(limit)))
+
+
+def read(
+    connection: Connection, scope: Scope, ids: Sequence[int], query: QueryVector | None, keywords: Keywords | None
+) -> list[Hit]:
+    """These passages, in this order, with what each half of the search says of them."""
+    semantic: sa.ColumnElement[Any] = sa.null() if query is None else 1 - _distance(query)
+    keyword: sa.ColumnElement[Any] = sa.null() if keywords is None or not keywords.terms else _share(keywords)
+    model = "" if query is None else query.model
+    own = sa.and_(vectors.c.passage_id == passages.c.id, vectors.c.model == model)
+    asked = (
+        sa.select(
+            *(passages, jobs.c.kind, jobs.c.input_name, jobs.c.input_url, jobs.c.details),
+            *(semantic.label("semantic"), keyword.label("keyword")),
+        )
+        .join(jobs, jobs.c.id == passages.c.job_id)
+        .outerjoin(vectors, own)
+        .where(passages.c.account_id == scope.account_id, passages.c.id.in_(ids))
+    )
+    hits = {
+        row.id: Hit(
+            passage_id=row.id,
+            job_id=row.job_id,
+            kind=(kind := JobKind(row.kind)),
+            name=row.input_name,
+            url=row.input_url,
+            details=from_stored(kind, row.details),
+            passage=passage_of_row(row),
+            semantic=row.semantic,
+            keyword=row.keyword,
+        )
+        for row in connection.execute(asked)
+    }
+    return [hits[passage_id] for passage_id in ids if passage_id in hits]
+
+
+def _distance(query: QueryVector) -> sa.ColumnElement[float]:
+    distance: sa.ColumnElement[float] = vectors.c.vector.cosine_distance(list(query.vector))
+    return distance
+
+
+def _indexed_distance(query: QueryVector) -> sa.ColumnElement[float]:
+    """The same, in the words of the expression that `core.store.vector_indexes` makes an index of."""
+    fixed = Vector(len(query.vector))
+    return sa.cast(vectors.c.vector, fixed).op("<=>", return_type=sa.Float())(sa.cast(list(query.vector), fixed))
+
+
+def _required(keywords: Keywords) -> list[sa.ColumnElement[bool]]:
+    holds = [passages.c.tsv.bool_op("@@")(_query(phrase)) for phrase in keywords.phrases]
+    return [*holds, *(sa.not_(passages.c.tsv.bool_op("@@")(_query(word))) for word in keywords.excluded)]
+
+
+def _share(keywords: Keywords) -> sa.ColumnElement[float]:
+    """Of the weight of all terms, that of those which the passage holds."""
+    queries = sa.cast([term.query for term in keywords.terms], ARRAY(TSQUERY))
+    weights = sa.cast([term.weight for term in keywords.terms], ARRAY(sa.Float))
+    term = sa.func.unnest(queries, weights).table_valued("query", "weight", name="term").render_derived()
+    held = sa.func.sum(term.c.weight).filter(passages.c.tsv.bool_op("@@")(term.c.query))
+    return sa.select(sa.func.coalesce(held / sa.func.sum(term.c.weight), 0.0)).correlate(passages).scalar_subquery()
+
+
+def _query(text: str) -> sa.ColumnElement[Any]:
+    return sa.cast(text, TSQUERY)

@@ -1,0 +1,192 @@
+"""Both halves of a search against a real PostgreSQL: what is found, in which order, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from core.job import JobKind
+from core.passages import Passage
+from core.search import parse
+from core.stemmers import STEMMERS
+from core.store.accounts import Account
+from core.store.keywords import Keywords, keywords_of, words_that_match
+from core.store.results import Embedded, Prepared
+from core.store.search import Hit, QueryVector, Scope, matching, nearest, read
+from core.store.session import Database
+from core.work import PassageBatch
+from tests.integration import work
+
+EAST, NORTH = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
+TIDES = "The tides follow the moon. High water comes fifty minutes later every day."
+BREAD = "Knead the dough for ten minutes, then let the bread rise near the oven."
+PUMP = "Replace the seal of pump K-2041/B at 12.5 bar. The tide gate stays closed."
+
+
+@pytest.fixture
+def ada(database: Database) -> Account:
+    return work.open_account(database, "ada")
+
+
+def document(
+    database: Database,
+    account: Account,
+    *texts: str,
+    language: str | None = "en",
+    vectors: Sequence[Sequence[float]] = (),
+) -> UUID:
+    """A document that is done; each text is a passage on a page of its own."""
+    job_id = work.submit(database, account, JobKind.DOCUMENT)
+    passages = [Passage(text, page, page, None, None) for page, text in enumerate(texts, 1)]
+    ready = Prepared([PassageBatch(len(texts))], pages=len(texts), texts=[passages], language=language)
+    work.complete(database, work.claim_one(database, job_id), ready)
+    embedded = Embedded(passages, vectors or [EAST] * len(texts), work.MODEL)
+    work.complete(database, work.claim_one(database, job_id), embedded)
+    work.finish(database, job_id)
+    return job_id
+
+
+def by_words(database: Database, account: Account, query: str, scope: Scope | None = None) -> list[str]:
+    """The texts that the words of a query find, best first."""
+    scope = scope or Scope(account.id)
+    with database.transaction() as connection:
+        keywords = keywords_of(connection, account.id, parse(query))
+        found = matching(connection, scope, keywords, 10)
+        return [hit.passage.text for hit in read(connection, scope, found, None, keywords)]
+
+
+def by_meaning(
+    database: Database, account: Account, vector: Sequence[float], scope: Scope | None = None, query: str = ""
+) -> list[Hit]:
+    scope = scope or Scope(account.id)
+    asked = QueryVector(work.MODEL, vector)
+    with database.transaction() as connection:
+        keywords = keywords_of(connection, account.id, parse(query))
+        return read(connection, scope, nearest(connection, scope, asked, keywords, 10), asked, keywords)
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("tide moon", TIDES),
+        ("When does high water come?", TIDES),
+        ("kneading", BREAD),
+        ("which pump has the number 2041", PUMP),
+        ("K-2041/B", PUMP),
+        ("12.5 bar", PUMP),
+        ("the BREAD", BREAD),
+        ("café or tide gates'", PUMP),
+    ],
+)
+def test_words_find_the_passage_that_holds_the_rarest_of_them(
+    database: Database, ada: Account, query: str, first: str
+) -> None:
+    document(database, ada, TIDES, BREAD, PUMP)
+    assert by_words(database, ada, query)[0] == first
+
+
+EMPTY = [
+    "",
+    "the",
+    "and of the",
+    "!!! & | ( ) :* <->",
+    "' OR 1=1 --",
+    "\\",
+    "'",
+    '"',
+    '""',
+    "-",
+    "a" * 2000,
+    "🌊",
+    "-tide",
+]
+
+
+@pytest.mark.parametrize("query", EMPTY)
+def test_a_query_without_a_telling_word_finds_nothing_and_breaks_nothing(
+    database: Database, ada: Account, query: str
+) -> None:
+    document(database, ada, "Nothing here but this: moon.")
+    assert by_words(database, ada, query) == []
+
+
+def test_a_phrase_must_stand_there_and_an_excluded_word_must_not(database: Database, ada: Account) -> None:
+    document(database, ada, "High water at noon.", "Water is high up there.", "High water and fog.")
+    assert set(by_words(database, ada, '"high water"')) == {"High water at noon.", "High water and fog."}
+    assert by_words(database, ada, '"high water" -fogs noon') == ["High water at noon."]
+    assert [hit.passage.text for hit in by_meaning(database, ada, EAST, query='"water is high"')] == [
+        "Water is high up there."
+    ]
+
+
+def test_words_are_found_in_every_language_of_the_account(database: Database, ada: Account) -> None:
+    document(database, ada, "Die Häuser stehen am Hafen.", language="de")
+    document(database, ada, "The harbours are closed.", language="en")
+    document(database, ada, "Zamknięte porty.", language="pl")
+    assert by_words(database, ada, "Haus") == ["Die Häuser stehen am Hafen."]
+    assert by_words(database, ada, "harbour") == ["The harbours are closed."]
+    assert by_words(database, ada, "porty") == ["Zamknięte porty."]
+
+
+def test_the_migration_knows_the_stemmers_that_the_rules_name(database: Database) -> None:
+    for name in STEMMERS.values():
+        same = "SELECT passage_tsv(:name, :text) = to_tsvector(CAST(:name AS regconfig), :text)"
+        assert work.execute(database, same, name=name, text="houses Häuser maisons дома")[0][0], name
+
+
+def test_highlighted_are_the_words_that_match_whatever_their_endings(database: Database, ada: Account) -> None:
+    document(database, ada, TIDES)
+    with database.transaction() as connection:
+        keywords = keywords_of(connection, ada.id, parse("the tide's minute"))
+        assert words_that_match(connection, keywords, [TIDES]) == {"tides", "minutes"}
+        assert words_that_match(connection, Keywords(), [TIDES]) == set()
+
+
+def test_nearest_vectors_come_first_with_their_cosine(database: Database, ada: Account) -> None:
+    document(database, ada, TIDES, BREAD, vectors=[NORTH, EAST])
+    hits = by_meaning(database, ada, [0.6, 0.8, 0.0])
+    assert [(hit.passage.text, round(hit.semantic or 0, 3)) for hit in hits] == [(TIDES, 0.8), (BREAD, 0.6)]
+
+
+def test_nobody_finds_the_passages_of_another_account(database: Database, ada: Account) -> None:
+    eve = work.open_account(database, "eve")
+    job_id = document(database, ada, TIDES)
+    document(database, eve, "The moon is mine.")
+    scope = Scope(eve.id, job_ids=[job_id])
+    assert by_words(database, eve, "tides moon") == ["The moon is mine."]
+    assert by_words(database, eve, "moon", scope) == []
+    assert [hit.passage.text for hit in by_meaning(database, eve, EAST)] == ["The moon is mine."]
+    assert by_meaning(database, eve, EAST, scope) == []
+    with database.transaction() as connection:
+        theirs = list(connection.scalars(sa.text("SELECT id FROM passages")))
+        assert len(read(connection, Scope(eve.id), theirs, None, None)) == 1
+
+
+def test_a_search_can_be_kept_to_some_jobs(database: Database, ada: Account) -> None:
+    old = document(database, ada, "Moon of old.")
+    new = document(database, ada, "Moon of today.")
+    work.execute(database, "UPDATE jobs SET created_at = created_at - interval '9 days' WHERE id = :job", job=old)
+    labelled = """UPDATE jobs SET metadata = '{"shelf": "sea", "tags": ["a", "b"]}' WHERE id = :job"""
+    work.execute(database, labelled, job=new)
+    week_ago = datetime.now(UTC) - timedelta(days=7)
+    narrowed = {
+        "Moon of today.": [
+            Scope(ada.id, job_ids=[new]),
+            Scope(ada.id, created_after=week_ago),
+            Scope(ada.id, metadata={"shelf": "sea"}),
+            Scope(ada.id, metadata={"tags": ["b"]}, kind=JobKind.DOCUMENT),
+        ],
+        "Moon of old.": [Scope(ada.id, created_before=week_ago), Scope(ada.id, job_ids=[old])],
+    }
+    for text, scopes in narrowed.items():
+        for scope in scopes:
+            assert by_words(database, ada, "moon", scope) == [text]
+            assert [hit.passage.text for hit in by_meaning(database, ada, EAST, scope)] == [text]
+    recordings, none = Scope(ada.id, kind=JobKind.TRANSCRIPTION), Scope(ada.id, job_ids=[])
+    for nowhere in (recordings, none, Scope(ada.id, metadata={"x": 1})):
+        assert by_words(database, ada, "moon", nowhere) == []
+        assert by_meaning(database, ada, EAST, nowhere) == []
