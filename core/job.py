@@ -13,10 +13,12 @@ from enum import StrEnum
 
 
 class JobKind(StrEnum):
-    """What a job turns into text: a recording or a PDF."""
+    """What a job turns into text, a recording or a PDF; or what is done to all text that there is."""
 
     TRANSCRIPTION = "transcription"
     DOCUMENT = "document"
+    REINDEX = "reindex"
+    """An operator's: the passages of all accounts get vectors of another embedding model."""
 
 
 class JobStatus(StrEnum):
@@ -98,7 +100,7 @@ class JobWarning:
 
 def stages_of(kind: JobKind, *, index: bool) -> tuple[Stage, ...]:
     """The stages of a job in order. `index=False` leaves a transcript out of search."""
-    if kind is JobKind.DOCUMENT:
+    if kind in (JobKind.DOCUMENT, JobKind.REINDEX):
         return (Stage.PREPARE, Stage.EMBED, Stage.ASSEMBLE)
     if index:
         return (Stage.PREPARE, Stage.TRANSCRIBE, Stage.EMBED, Stage.ASSEMBLE)

@@ -75,7 +75,17 @@ class DocumentOptions(_Options):
     )
 
 
-JobOptions = TranscriptionOptions | DocumentOptions
+class ReindexOptions(_Options):
+    """With which model all passages are embedded anew; it is always named."""
+
+
+JobOptions = TranscriptionOptions | DocumentOptions | ReindexOptions
+
+_OPTIONS: Mapping[JobKind, type[JobOptions]] = {
+    JobKind.TRANSCRIPTION: TranscriptionOptions,
+    JobKind.DOCUMENT: DocumentOptions,
+    JobKind.REINDEX: ReindexOptions,
+}
 
 SECRET = "password"
 """The option that is stored only until it was used, and shown nowhere."""
@@ -94,7 +104,7 @@ def options_of(kind: JobKind, stored: Mapping[str, Any]) -> JobOptions:
 
     What is stored may be older or newer than this code; an option that it does not know is passed over.
     """
-    form = DocumentOptions if kind is JobKind.DOCUMENT else TranscriptionOptions
+    form = _OPTIONS[kind]
     known = {name: stored[name] for name in form.model_fields if name in stored}
     if SECRET in known:
         known[SECRET] = SecretStr(known[SECRET])

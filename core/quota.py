@@ -41,9 +41,12 @@ class Entry(StrEnum):
     """An operator added to the quota of one period."""
 
 
+_UNITS = {JobKind.TRANSCRIPTION: Unit.AUDIO_S, JobKind.DOCUMENT: Unit.PAGES}
+
+
 def unit_of(kind: JobKind) -> Unit:
-    """What a job of this kind is metered in."""
-    return Unit.AUDIO_S if kind is JobKind.TRANSCRIPTION else Unit.PAGES
+    """What an upload of this kind is metered in. A reindex is none, and is metered in nothing."""
+    return _UNITS[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,11 @@ def amount_of(unit: Unit, amount: float) -> Cost | None:
 
 
 def cost_of(kind: JobKind, *, duration_s: float | None, pages: int | None, chunks_total: int | None) -> Cost | None:
-    """What a job costs; None while its length is unknown, or if there is nothing in it to be worked (silence)."""
-    unit = unit_of(kind)
-    return amount_of(unit, (duration_s if unit is Unit.AUDIO_S else pages) or 0) if chunks_total else None
+    """What a job costs; None if it is not metered, while its length is unknown, or if nothing in it is to be worked."""
+    unit = _UNITS.get(kind)
+    if unit is None or not chunks_total:
+        return None
+    return amount_of(unit, (duration_s if unit is Unit.AUDIO_S else pages) or 0)
 
 
 def limit_of(plan: Plan, unit: Unit) -> Decimal | None:

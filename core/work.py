@@ -29,7 +29,15 @@ class TranscriptSpan:
     chunk_to: int
 
 
-Work = AudioChunk | PassageBatch | TranscriptSpan | None
+@dataclass(frozen=True, slots=True)
+class PassageRange:
+    """Embed the passages of all jobs whose ids lie from the first to the last and that lack the model's vector."""
+
+    first_id: int
+    last_id: int
+
+
+Work = AudioChunk | PassageBatch | TranscriptSpan | PassageRange | None
 """None: the whole input or the whole job, as in `prepare` and `assemble`."""
 
 
@@ -57,6 +65,8 @@ def from_stored(stage: Stage, kind: JobKind, stored: Mapping[str, Any]) -> Work:
             return PassageBatch(stored["n_passages"])
         case Stage.EMBED, JobKind.TRANSCRIPTION:
             return TranscriptSpan(stored["chunk_from"], stored["chunk_to"])
+        case Stage.EMBED, JobKind.REINDEX:
+            return PassageRange(stored["first_id"], stored["last_id"])
         case ((Stage.PREPARE | Stage.ASSEMBLE), _):
             return None
     raise ValueError(f"no work is known for the stage {stage} of a {kind}")

@@ -29,7 +29,7 @@ from service.deps import Service
 from service.metrics import UpkeepMetrics
 from service.rates import RateHeaders, Rates
 from service.request_ids import RequestIds
-from service.routes import batches, documents, health, jobs, metrics, search, transcriptions, usage, workers
+from service.routes import batches, documents, health, jobs, metrics, reindex, search, transcriptions, usage, workers
 from service.safe_headers import SafeHeaders
 
 _DATABASE_CONNECTIONS = 30
@@ -59,7 +59,7 @@ def create_app(own: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, streamed_paths=("/v1/transcriptions", "/v1/documents", "/v1/batches"))
     app.add_middleware(RateHeaders)
     problems.install(app)
-    for module in (transcriptions, documents, batches, jobs, search, usage, workers, health, metrics):
+    for module in (transcriptions, documents, batches, jobs, search, reindex, usage, workers, health, metrics):
         app.include_router(module.router)
     return app
 

@@ -153,6 +153,19 @@ class Client:
         body = {"query": query, **{name: value for name, value in options.items() if value is not None}}
         return found_of(self._json("POST", "/v1/search", json=body))
 
+    def reindex(self, model: str) -> JobStatus:
+        """Embed the passages of all accounts with this model; returns the accepted job. Takes an operator's key."""
+        once = {"Idempotency-Key": str(uuid4())}
+        body = {"model": model}
+        return job_of(_sent_through_breaks(lambda: self._json("POST", "/v1/reindexes", headers=once, json=body)))
+
+    def drop_vectors(self, model: str) -> int:
+        """Delete all vectors of a model; returns how many. Takes an operator's key."""
+        n_deleted = 0
+        while more := self._json("DELETE", "/v1/vectors", params={"model": model})["deleted"]:
+            n_deleted += more
+        return n_deleted
+
     def usage(self) -> Usage:
         """What is used and left of this month's quotas."""
         return usage_of(self._json("GET", "/v1/usage"))

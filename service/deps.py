@@ -80,7 +80,7 @@ AccountDep = Annotated[Account, Depends(_account)]
 
 async def _operator(account: AccountDep) -> Account:
     if not account.operator:
-        raise Forbidden("Only an operator's key may look at this.")
+        raise Forbidden("Only an operator's key may do this.")
     return account
 
 

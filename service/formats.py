@@ -51,7 +51,9 @@ from service.searching import Answer
 def job_out(job: Job, estimate: Estimate, base_url: str, *, reused_from: UUID | None = None) -> JobOut:
     """A job for its owner, with what may be expected of it; `base_url` ends with a slash."""
     url = f"{base_url}v1/jobs/{job.id}"
-    urls = {"self": url, "cancel": f"{url}/cancel", "retry": f"{url}/retry", "passages": f"{url}/passages"}
+    urls = {"self": url, "cancel": f"{url}/cancel", "retry": f"{url}/retry"}
+    if job.kind is not JobKind.REINDEX:
+        urls["passages"] = f"{url}/passages"
     if job.kind is JobKind.TRANSCRIPTION:
         urls["transcript"] = f"{url}/transcript"
     return JobOut(

@@ -111,6 +111,15 @@ class BatchForm(_InLane):
     ]
 
 
+class ReindexIn(BaseModel):
+    """All passages embedded anew."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Text = Field(min_length=1, max_length=100, description="An embedding model.")
+    lane: Lane = Field(Lane.BATCH, description="`batch` holds nobody up.")
+
+
 class SearchIn(BaseModel):
     """A search over one's own transcripts and documents together."""
 

@@ -41,7 +41,7 @@ class HeadingOut(BaseModel):
 class InputOut(BaseModel):
     """What was sent, and what it says of itself; `duration_s` or `pages` once known."""
 
-    type: Literal["upload", "youtube", "url"]
+    type: Literal["upload", "youtube", "url", "passages"]
     name: str
     url: str | None
     duration_s: float | None
@@ -271,6 +271,13 @@ class SearchOut(BaseModel):
     mode: SearchMode
     hits: list[HitOut]
     warnings: list[SearchWarningOut]
+
+
+class VectorsDropped(BaseModel):
+    """How many vectors of a model one call has deleted; 0: none is left."""
+
+    model: str
+    deleted: int
 
 
 class WorkerOut(BaseModel):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy.engine import Connection
 
 from core.content_key import content_key, of_upload
-from core.errors import Forbidden, InvalidRequest, UnknownModel
+from core.errors import Forbidden, IdempotencyMismatch, InvalidRequest, UnknownModel
 from core.job import JobKind
 from core.lanes import Lane, Tier
 from core.links import MAX_URL
@@ -199,8 +199,17 @@ def _inserted(connection: Connection, submission: Submission, new: NewJob) -> Jo
     """The job, now accepted. Raises `QuotaExceeded`, `Unauthorized`."""
     usage.check_left(connection, new.account_id, unit_of(new.kind), submission.service.tiers)
     jobs.insert(connection, new)
-    job = jobs.get(connection, new.id)
-    return job_out(job, estimates.of(connection, [job]).get(job.id, UNKNOWN), submission.base_url)
+    return _shown(connection, new.id, submission.base_url)
+
+
+def _shown(connection: Connection, job_id: UUID, base_url: str) -> JobOut:
+    job = jobs.get(connection, job_id)
+    return job_out(job, estimates.of(connection, [job]).get(job_id, UNKNOWN), base_url)
+
+
+def accepted(connection: Connection, job_id: UUID, base_url: str) -> Answer:
+    """A job that was inserted, and where to ask about it."""
+    return _as_answer(_shown(connection, job_id, base_url))
 
 
 def _as_answer(shown: JobOut) -> Answer:
@@ -213,8 +222,10 @@ def sent(answer: Answer) -> Response:
     return Response(answer.body, answer.status, {"Location": answer.location}, media_type="application/json")
 
 
-def sent_again(earlier: Earlier) -> Response:
-    """The answer to a submit that was repeated."""
+def sent_again(earlier: Earlier, asked: bytes | None = None) -> Response:
+    """The answer to a submit that was repeated. Raises `IdempotencyMismatch` if another was `asked` then."""
+    if asked is not None and earlier.fingerprint != asked:
+        raise IdempotencyMismatch()
     response = sent(earlier.answer)
     response.headers["Idempotent-Replayed"] = "true"
     return response

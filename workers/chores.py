@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
-from core.store import batches, idempotency, speeds, workers
+from core.store import batches, idempotency, speeds, vector_indexes, workers
 from core.store.blobs import Blobs
 from core.store.session import Database
 from core.tiers import Tiers
@@ -19,7 +19,7 @@ from workers import accounting, clean, orphans
 from workers.upkeep import Chore, Slice, Swept
 
 _PAUSE_S = 3600.0
-"""After a backup that failed: until then whoever looks may have made room."""
+"""After a backup or an index that failed: until then whoever looks may have made room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Ages:
 
 
 def chores(its: Household, every: Periods, after: Ages) -> tuple[Chore, ...]:
-    """Every chore but `backups`, in the order in which a round does those that are due."""
+    """Every chore but `indexes` and `backups`, in the order in which a round does those that are due."""
     database, blobs = its.database, its.blobs
 
     def at_once(forget: Callable[[Connection], int]) -> Callable[[Slice], Swept]:
@@ -84,6 +84,12 @@ def chores(its: Household, every: Periods, after: Ages) -> tuple[Chore, ...]:
             lambda run: orphans.erase_orphans(database, blobs, run, older_than_s=after.orphan_s),
         ),
     )
+
+
+def indexes(database: Database, every: Periods) -> tuple[Chore, ...]:
+    """The vector indexes, which may take an hour to build: they have a round of their own."""
+    chore = Chore("vector_indexes", every.sweep_s, lambda _: Swept(vector_indexes.renew(database)), pause_s=_PAUSE_S)
+    return (chore,)
 
 
 def backups(back_up: Callable[[], Path | None], every: Periods) -> tuple[Chore, ...]:

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from models import devices, registry, weights
-from models.engine import Engine
+from models.engine import Embedder, Engine
+from models.errors import WeightsMismatch
 from models.fake import FakeEmbedder, FakeTranscriber
 from models.registry import ModelKind, ModelSpec
 
@@ -83,7 +84,19 @@ class Loader:
     def _embedder(self, folder: Path, spec: ModelSpec) -> Engine:
         from models.embedder import EmbeddingEngine
 
-        return EmbeddingEngine(folder, spec, device=self.device, threads=self.threads)
+        engine = EmbeddingEngine(folder, spec, device=self.device, threads=self.threads)
+        check_dimensions(engine, spec)
+        return engine
+
+
+def check_dimensions(engine: Embedder, spec: ModelSpec) -> None:
+    """Raises `WeightsMismatch` for weights whose vectors are not as long as the registry says."""
+    found = engine.embed(["length"]).shape[1]
+    if found != spec.dimensions:
+        engine.close()
+        raise WeightsMismatch(
+            f"the weights of {spec.name} give vectors of {found} dimensions, and the registry says {spec.dimensions}"
+        )
 
 
 def as_seen(device: str) -> str:

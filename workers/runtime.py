@@ -23,7 +23,7 @@ from core.dispatch import WORKER_SILENCE_BEATS, Bell, Dispatcher
 from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, QUERY_QUEUE
 from core.retry import LONGEST_PAUSE_S
 from core.settings import Settings, settings
-from core.store import turns, workers
+from core.store import dimensions, turns, workers
 from core.store.blobs import Blobs
 from core.store.chunks import Claim
 from core.store.session import Database
@@ -34,7 +34,7 @@ from models.pool import Budget, Pool
 from models.registry import DEFAULT_EMBEDDING, default_whisper
 from workers import rescue, scratch
 from workers.attempts import Attempts
-from workers.chores import Ages, Household, Periods, backups, chores
+from workers.chores import Ages, Household, Periods, backups, chores, indexes
 from workers.engines import Loader, Weights, as_seen, budget_bytes
 from workers.inputs.ocr import OcrLimits
 from workers.inputs.orders import FetchOptions
@@ -107,7 +107,7 @@ def start() -> None:
         fetching=_fetching(own),
     )
     if QUERY_QUEUE in worker.lanes:
-        embed_query(context, "warm")  # before the first heartbeat: `/readyz` waits until searches are quick
+        warm(context)  # before the first heartbeat: `/readyz` waits until searches are quick
     pace = Pace(own.heartbeat_s, own.lease_s, own.stall_s)
     _runtime = Runtime(
         attempts=Attempts(
@@ -187,6 +187,7 @@ def upkeep(own: Settings, context: Context) -> Iterator[Upkeep]:
     silence_s = own.heartbeat_s * WORKER_SILENCE_BEATS
     ages = Ages(silence_s, own.lease_s, own.orphan_s, own.ledger_keep_months)
     yield Upkeep(context.database, chores(household, periods, ages))
+    yield Upkeep(context.database, indexes(context.database, periods))
     if own.backup_dir is not None:
         back_up = partial(backup.nightly, own.database_url, context.blobs, own.backup_dir, keep=own.backup_keep)
         yield Upkeep(context.database, backups(back_up, periods))
@@ -198,6 +199,16 @@ def check_media(database: Database, blobs: Blobs) -> None:
         ownership.check(database, blobs)
     except (SQLAlchemyError, BlobError, OSError) as error:
         log.warning("cannot tell whose the media store is", error=str(error).split("\n")[0])
+
+
+def warm(context: Context) -> None:
+    """Load the model that searches. Raises `Misconfigured` where its vectors are not as long as the stored ones."""
+    asked = embed_query(context, "warm")
+    try:
+        with context.database.transaction() as connection:
+            dimensions.check(connection, asked["model"], len(asked["vector"]))
+    except SQLAlchemyError as error:
+        log.warning("cannot tell how long the stored vectors are", error=str(error).split("\n")[0])
 
 
 def _give_back(database: Database, worker_id: str, max_failures: int) -> None:

@@ -4,9 +4,9 @@
 
 Beat rings often, and the database says what is due: a chore whose night came while nothing ran is done by the first
 tick after it, and two Beats do no more than one. A round has a thread of its own, so that a media store that answers
-slowly keeps nobody from dispatching and rescuing; the backup, which may take an hour, has one for itself. A process
-that is killed in a chore lets go of it with its connection to the database; the next tick begins it again, and each
-chore may be done twice.
+slowly keeps nobody from dispatching and rescuing; indexes and the backup, which may take an hour, have their own. A
+process that is killed in a chore lets go of it with its connection to the database; the next tick begins it again, and
+each chore may be done twice.
 """
 
 from __future__ import annotations

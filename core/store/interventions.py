@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from core.errors import Conflict, NotFound
 from core.job import ENDED, JobKind, JobStatus, Stage
 from core.quota import cost_of
-from core.store import idempotency, planning, usage
+from core.store import idempotency, planning, reindexes, usage
 from core.store.admission import admit, lock_account
 from core.store.jobs import FORGOTTEN, Job, end_chunks, get, lock, lock_batch
 from core.store.tables import batches, jobs
@@ -80,7 +80,8 @@ def retry(connection: Connection, job_id: UUID, account_id: UUID, tiers: Tiers) 
     }
     kept = sa.func.greatest(jobs.c.expires_at, sa.func.now() + (jobs.c.expires_at - jobs.c.created_at))
     again = sa.update(jobs).where(jobs.c.id == job_id)
-    connection.execute(again.values(status=JobStatus.QUEUED, expires_at=kept, **anew))
+    with reindexes.one_at_a_time():
+        connection.execute(again.values(status=JobStatus.QUEUED, expires_at=kept, **anew))
     admit(connection, account_id, job.lane)
     return get(connection, job_id, account_id)
 

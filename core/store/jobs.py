@@ -16,7 +16,7 @@ from core.details import Details
 from core.errors import NotFound
 from core.job import ChunkStatus, JobKind, JobStatus, JobWarning, Stage
 from core.lanes import Lane, Tier
-from core.options import SECRET, DocumentOptions, JobOptions, options_of, to_stored
+from core.options import SECRET, JobOptions, TranscriptionOptions, options_of, to_stored
 from core.store import accounts
 from core.store.admission import admit
 from core.store.tables import chunks, jobs
@@ -98,7 +98,7 @@ class Job:
     @property
     def index(self) -> bool:
         """Whether its text is embedded for search."""
-        return isinstance(self.options, DocumentOptions) or self.options.index
+        return self.options.index if isinstance(self.options, TranscriptionOptions) else True
 
 
 def insert(connection: Connection, first: NewJob, *more: NewJob) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import singledispatch
 
@@ -16,7 +16,9 @@ from core.doubts import MOST_WARNINGS, NOT_ALL
 from core.job import JobWarning
 from core.passages import Passage
 from core.stemmers import stemmer_of
+from core.store import reindexes
 from core.store.chunks import Claim
+from core.store.dimensions import of_one_length
 from core.store.jobs import FORGOTTEN
 from core.store.speeds import Measured
 from core.store.tables import chunks, jobs, passages, segments, vectors
@@ -63,13 +65,22 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
+class Reembedded:
+    """Vectors of one model for passages of any jobs, by their ids; `n_cut` passages are longer than the model reads."""
+
+    vectors: Mapping[int, Sequence[float]]
+    model: str
+    n_cut: int
+
+
+@dataclass(frozen=True, slots=True)
 class Assembled:
     """Nothing is left to do; what there is to say about the result as a whole."""
 
     warnings: Sequence[JobWarning] = ()
 
 
-Result = Prepared | Transcribed | Embedded | Assembled
+Result = Prepared | Transcribed | Embedded | Reembedded | Assembled
 
 
 @singledispatch
@@ -118,13 +129,19 @@ def _embedded(result: Embedded, connection: Connection, claim: Claim) -> None:
     ]
     if rows:
         statement = upsert(vectors)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["passage_id", "model"],
-                set_={"vector": statement.excluded.vector},
-            ),
-            rows,
+        anew = statement.on_conflict_do_update(
+            index_elements=["passage_id", "model"],
+            set_={"vector": statement.excluded.vector},
         )
+        with of_one_length():
+            connection.execute(anew, rows)
+
+
+@write.register
+def _reembedded(result: Reembedded, connection: Connection, claim: Claim) -> None:
+    counted = sa.update(chunks).where(chunks.c.id == claim.chunk_id)
+    connection.execute(counted.values(output={"n_cut": result.n_cut}))
+    reindexes.add(connection, result.vectors, result.model)
 
 
 @write.register

@@ -29,6 +29,7 @@ _NOTICE_A_LOST_MACHINE = sa.text("""
 SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
        set_config('tcp_keepalives_count', '3', false)
 """)
+_NO_LIMIT = sa.text("SET transaction_timeout = 0")
 _LOCK = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
 _UNLOCK = sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))")
 
@@ -88,6 +89,22 @@ class Database:
                 if alone:  # the connection was quiet all the while, and may be dead by now
                     with deadlines.within(_psycopg_of(connection), _PING_S):
                         connection.execute(_UNLOCK, {"name": name})
+
+    @contextmanager
+    def unhurried(self) -> Iterator[Connection]:
+        """A connection without a transaction or a limit of time: each statement commits by itself, and may take hours.
+
+        For what PostgreSQL does in no transaction of ours, such as building an index while others write. What the block
+        sets for its session goes with it: the connection is closed.
+        """
+        with self._engine.connect() as opened:
+            connection = opened.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(_NOTICE_A_LOST_MACHINE)
+            connection.execute(_NO_LIMIT)
+            try:
+                yield connection
+            finally:
+                connection.invalidate()
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -197,6 +197,13 @@ passages = sa.Table(
     sa.UniqueConstraint("job_id", "chunk_ordinal", "ordinal"),
 )
 
+embedding_models = sa.Table(
+    "embedding_models",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("dimensions", sa.Integer, nullable=False),
+)
+
 vectors = sa.Table(
     "vectors",
     metadata,
@@ -204,6 +211,7 @@ vectors = sa.Table(
     sa.Column("model", sa.Text, primary_key=True),
     _account_id(),
     sa.Column("vector", Vector(), nullable=False),
+    _time("made_at", nullable=False, default_now=True),
 )
 
 speeds = sa.Table(
@@ -338,6 +346,12 @@ sa.Index(
     "jobs_by_content",
     *(jobs.c.account_id, jobs.c.content_key),
     postgresql_where=sa.and_(jobs.c.content_key.is_not(None), jobs.c.status == "completed"),
+)
+sa.Index(
+    "jobs_reindexing",
+    jobs.c.options["model"].astext,
+    unique=True,
+    postgresql_where=sa.and_(jobs.c.kind == "reindex", jobs.c.status.in_(("queued", "processing"))),
 )
 sa.Index("batches_by_expiry", batches.c.expires_at)
 sa.Index("batches_by_account", batches.c.account_id)

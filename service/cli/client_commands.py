@@ -62,7 +62,7 @@ class Kind(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the client commands to the command line."""
-    for command in (transcribe, embed, batch, search, jobs, status, cancel, retry, usage):
+    for command in (transcribe, embed, batch, search, jobs, status, cancel, retry, reindex, usage):
         app.command(rich_help_panel="Use a service")(command)
 
 
@@ -237,6 +237,23 @@ def retry(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = D
     """Try a failed job again and follow it to its end; only what is not done is worked."""
     with connected(url, key, data_dir) as client:
         typer.echo(describe(_finish(client, client.retry(str(job_id)))))
+
+
+def reindex(
+    model: Annotated[str, typer.Option(help="Embed all passages that have no vector of this model.")] = "",
+    drop: Annotated[str, typer.Option(help="Delete all vectors of this model, which must not be in use.")] = "",
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Embed the text of all accounts with another model, or delete what an old one made. Takes an operator's key."""
+    if bool(model) == bool(drop):
+        raise typer.BadParameter("give either --model or --drop")
+    with connected(url, key, data_dir) as client:
+        if model:
+            typer.echo(_finish(client, client.reindex(model)).id)
+        else:
+            typer.echo(f"{client.drop_vectors(drop)} vectors of {drop} deleted", err=True)
 
 
 def usage(

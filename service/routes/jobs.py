@@ -16,6 +16,7 @@ from core import errors
 from core.erasure import erase_job
 from core.errors import InvalidRequest, NotFound
 from core.job import JobKind, JobStatus
+from core.options import Text
 from core.store import estimates, interventions, jobs, passages
 from core.store.estimates import UNKNOWN
 from core.store.jobs import Job, JobFilter
@@ -130,7 +131,7 @@ def get_transcript(
     with service.database.transaction() as connection:
         job = jobs.get(connection, job_id, account.id)
         if job.kind is not JobKind.TRANSCRIPTION:
-            raise NotFound("A document has passages, not a transcript.")
+            raise NotFound(f"A {job.kind} has no transcript.")
         segments = passages.segments_of(connection, job_id)
         heard = passages.heard_languages(connection, job_id)
     if format in FILE_FORMATS:
@@ -153,7 +154,7 @@ def get_passages(
     job_id: UUID,
     vectors: bool = False,
     format: Annotated[Literal["json", "jsonl", "parquet"], Query(description=_PASSAGE_FORMAT)] = "json",
-    model: Annotated[str | None, Query(max_length=100, description=_VECTORS_OF)] = None,
+    model: Annotated[Text | None, Query(max_length=100, description=_VECTORS_OF)] = None,
     cursor: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> Response | PassageList:

@@ -9,7 +9,10 @@ import uuid
 from tests.acceptance.conftest import Service
 from tests.waiting import until
 
-CHORES = ("expired_jobs", "orphan_blobs", "old_events", "reconcile", "close_periods", "daily_report", "old_speeds")
+CHORES = (
+    *("expired_jobs", "orphan_blobs", "old_events", "reconcile", "close_periods", "daily_report", "old_speeds"),
+    "vector_indexes",
+)
 
 
 def test_what_a_dead_request_left_is_erased_and_every_chore_is_seen_to_succeed(service: Service) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from core.store.blobs import Blobs
 from core.store.session import Database
 from tests.integration import work
-from workers.chores import Ages, Household, Periods, backups, chores
+from workers.chores import Ages, Household, Periods, backups, chores, indexes
 from workers.upkeep import Chore, Slice, Swept
 
 AGES = Ages(worker_silence_s=15, idle_s=0, orphan_s=3600, ledger_keep_months=24)
@@ -19,7 +19,8 @@ def all_chores(
 ) -> tuple[Chore, ...]:
     every = Periods(60, 600, 3600)
     extra = () if back_up is None else backups(back_up, every)
-    return (*chores(Household(database, blobs, work.TIERS), every, ages), *extra)
+    own = chores(Household(database, blobs, work.TIERS), every, ages)
+    return (*own, *indexes(database, every), *extra)
 
 
 def chore(database: Database, blobs: Blobs, name: str, ages: Ages = AGES) -> Chore:

@@ -51,13 +51,13 @@ class World:
     claims: list[Claim] = field(default_factory=list)
 
     def submit(self, pick: int) -> None:
-        kind = list(JobKind)[pick % 2]
+        kind = work.UPLOADED[pick % 2]
         self.job_ids.append(work.submit(self.database, self.account, kind, concurrent_jobs=LIMIT))
 
     def submit_batch(self, pick: int) -> None:
         batch_id, n_jobs = uuid7(), 2 + pick % 3
         news = [
-            work.new_job(self.account, list(JobKind)[n % 2], concurrent_jobs=LIMIT, batch=(batch_id, n))
+            work.new_job(self.account, work.UPLOADED[n % 2], concurrent_jobs=LIMIT, batch=(batch_id, n))
             for n in range(n_jobs)
         ]
         with self.database.transaction() as connection:

@@ -25,7 +25,7 @@ def nested(levels: int) -> str:
     return '{"a":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
 
 
-@pytest.mark.parametrize(("path", "kind"), list(zip(SUBMITS, JobKind, strict=True)))
+@pytest.mark.parametrize(("path", "kind"), list(zip(SUBMITS, work.UPLOADED, strict=True)))
 def test_an_upload_is_accepted_at_once_as_a_job_to_be_polled(
     api: TestClient, tmp_path: Path, path: str, kind: JobKind
 ) -> None:

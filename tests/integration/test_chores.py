@@ -73,6 +73,8 @@ def untidy(database: Database, account: Account, blobs: Blobs, tmp_path: Path) -
     batch = "(id, account_id, lane, total, refused, expires_at) VALUES (:id, :account, 'batch', 1, '[{}]', now())"
     work.execute(database, f"INSERT INTO batches {batch}", **held)
     work.execute(database, "UPDATE accounts SET created_at = now() - interval '3 days'")
+    index = "vectors_hnsw_gone_00000000 ON vectors USING hnsw ((vector::vector(3)) vector_cosine_ops)"
+    work.execute(database, f"CREATE INDEX {index} WHERE model = 'gone'")
 
 
 @pytest.mark.usefixtures("untidy")

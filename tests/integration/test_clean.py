@@ -50,7 +50,7 @@ def fail(database: Database, job_id: UUID, error: Internal | MediaUnreadable) ->
 def test_a_clean_service_stays_as_it_is(database: Database, account: Account, blobs: Blobs) -> None:
     job_id = with_blobs(database, account, blobs)
 
-    assert [one.work(Slice()) for one in household.all_chores(database, blobs)] == [Swept(0)] * 11
+    assert [one.work(Slice()) for one in household.all_chores(database, blobs)] == [Swept(0)] * 12
     assert kept(blobs, input_key(job_id))
     assert kept(blobs, chunk_key(job_id, 0))
 

@@ -87,7 +87,7 @@ def test_the_embed_chunks_of_a_transcript_cover_its_chunks_once(database: Databa
     assert len(covered) == len(set(covered))
 
 
-@pytest.mark.parametrize("kind", JobKind)
+@pytest.mark.parametrize("kind", work.UPLOADED)
 def test_an_input_without_anything_to_do_goes_straight_to_its_end(
     database: Database, account: Account, kind: JobKind
 ) -> None:

@@ -87,7 +87,9 @@ def test_dispatching_while_jobs_are_cancelled_never_deadlocks(database: Database
 @pytest.mark.timeout(60)
 def test_cancelling_mixed_batches_and_granting_at_once_never_deadlocks(database: Database, account: Account) -> None:
     for _ in range(4):
-        batch_ids = [submit_batch(database, account, kinds) for kinds in (list(JobKind), list(JobKind)[::-1])]
+        batch_ids = [
+            submit_batch(database, account, kinds) for kinds in (list(work.UPLOADED), list(work.UPLOADED)[::-1])
+        ]
         calls: list[Callable[[], object]] = [
             *(lambda each=batch_id: cancel_batch(database, each, account) for batch_id in batch_ids),
             lambda: grant(database, account),

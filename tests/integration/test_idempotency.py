@@ -204,5 +204,5 @@ def test_the_openapi_document_shows_the_header_on_every_submit(api: TestClient) 
         if "202" in operation["responses"] and "requestBody" in operation
     }
 
-    assert set(shown) == {"/v1/transcriptions", "/v1/documents", "/v1/batches"}
-    assert [(one["in"], one["required"]) for found in shown.values() for one in found] == [("header", False)] * 3
+    assert set(shown) == {"/v1/transcriptions", "/v1/documents", "/v1/batches", "/v1/reindexes"}
+    assert [(one["in"], one["required"]) for found in shown.values() for one in found] == [("header", False)] * 4

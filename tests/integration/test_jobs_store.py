@@ -148,7 +148,7 @@ def test_a_completed_job_cannot_be_cancelled(database: Database, account: Accoun
         cancel(database, job_id, account)
 
 
-@pytest.mark.parametrize("kind", JobKind)
+@pytest.mark.parametrize("kind", work.UPLOADED)
 def test_deleting_a_job_erases_its_chunks_its_text_and_its_vectors(
     database: Database, account: Account, kind: JobKind
 ) -> None:

@@ -219,3 +219,28 @@ def test_an_old_job_that_is_tried_again_lifts_no_limit(empty_database: Database)
         interventions.retry(connection, old["failed"], account.id, work.TIERS)
 
     assert [work.queued(empty_database, job_id) for job_id in newer] == [[]] * 3
+
+
+def test_of_vectors_of_several_lengths_those_are_kept_that_most_of_their_model_have(empty_database: Database) -> None:
+    migrations.upgrade(empty_database, "0015")
+    account = insert_account(empty_database, "grace", Tier.FREE)
+    ended = {"finished_at": "now", "admitted_at": "yesterday", "concurrent_jobs": 1}
+    job_id = insert_job(empty_database, account, "completed", "assemble", **ended)
+    its = {
+        "job_id": job_id,
+        "account_id": account.id,
+        "chunk_ordinal": 0,
+        "text": "Text.",
+        "page_from": 1,
+        "page_to": 1,
+    }
+    for ordinal in range(3):
+        insert(empty_database, "passages", ordinal=ordinal, **its)
+    mixed = "SELECT id, 'mixed', account_id, array_fill(1, ARRAY[2 + sign(ordinal)::int])::vector FROM passages"
+    work.execute(empty_database, f"INSERT INTO vectors (passage_id, model, account_id, vector) {mixed}")
+
+    migrations.upgrade(empty_database)
+
+    (model,) = work.execute(empty_database, "SELECT name, dimensions FROM embedding_models")
+    kept = [row.dims for row in work.execute(empty_database, "SELECT vector_dims(vector) AS dims FROM vectors")]
+    assert (tuple(model), kept) == (("mixed", 3), [3, 3])

@@ -35,6 +35,8 @@ from core.transcript import HeardLanguage, TranscriptSegment
 from core.work import PassageBatch
 
 MODEL = "fake"
+UPLOADED = (JobKind.TRANSCRIPTION, JobKind.DOCUMENT)
+"""The kinds of job that a client submits."""
 VECTOR = [1.0, 0.0, 0.0]
 TIERS = tiers.load()
 PROMISES = Promises(redispatch_s=30, worker_silence_s=15, max_wait_s={Lane.STANDARD: 600, Lane.BATCH: 3600})

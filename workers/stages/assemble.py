@@ -7,12 +7,15 @@ from core.store import jobs, passages
 from core.store.chunks import Claim
 from core.store.results import Assembled
 from workers.lease import Lease
+from workers.stages import reindex
 from workers.stages.context import Context
 
 
 def assemble(context: Context, claim: Claim, lease: Lease) -> Assembled:
-    """Warn about a recording in which speech was found but no word understood."""
+    """Warn about a recording in which speech was found but no word understood, or about what a reindex left."""
     lease.progress()
+    if claim.kind is JobKind.REINDEX:
+        return reindex.assemble(context, claim)
     if claim.kind is JobKind.DOCUMENT:
         return Assembled()
     with context.database.transaction() as connection:

@@ -9,19 +9,22 @@ from core.job import JobKind
 from core.passages import Passage, TimedText, from_segments
 from core.store import passages as passage_store
 from core.store.chunks import Claim
-from core.store.results import Embedded
+from core.store.results import Embedded, Reembedded
 from core.transcript import spoken_language
 from core.work import TranscriptSpan
 from models.registry import ModelKind
 from workers.lease import Lease
+from workers.stages import reindex
 from workers.stages.context import Context
 
 _BATCH = 16
 """Texts embedded between two steps of progress."""
 
 
-def embed(context: Context, claim: Claim, lease: Lease) -> Embedded:
-    """Embed the passages that `prepare` cut from a document, or cut a stretch of transcript and embed it."""
+def embed(context: Context, claim: Claim, lease: Lease) -> Embedded | Reembedded:
+    """Embed the passages that `prepare` cut from a document, cut a stretch of transcript and embed it, or reindex."""
+    if claim.kind is JobKind.REINDEX:
+        return reindex.embed(context, claim, lease)
     model = context.embedding_model(claim)
     passages = _passages(context, claim, model)
     vectors: list[Sequence[float]] = []

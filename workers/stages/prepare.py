@@ -30,6 +30,7 @@ from workers import heap
 from workers.inputs import ocr, opening
 from workers.inputs.languages import language_of
 from workers.lease import Lease
+from workers.stages import reindex
 from workers.stages.context import Context
 from workers.stages.fetch import bring
 
@@ -49,7 +50,9 @@ PASSAGES_PER_CHUNK = 64
 
 
 def prepare(context: Context, claim: Claim, lease: Lease) -> Prepared:
-    """Bring the input to a folder of its own and prepare it by its kind."""
+    """Bring the input to a folder of its own and prepare it by its kind; a reindex has no input."""
+    if claim.kind is JobKind.REINDEX:
+        return reindex.plan(context, claim, lease)
     try:
         with tempfile.TemporaryDirectory(dir=context.scratch) as scratch:
             path = bring(context, claim, lease, Path(scratch))

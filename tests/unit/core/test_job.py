@@ -56,6 +56,10 @@ def test_a_document_is_prepared_embedded_and_assembled() -> None:
     assert stages_of(JobKind.DOCUMENT, index=True) == (Stage.PREPARE, Stage.EMBED, Stage.ASSEMBLE)
 
 
+def test_a_reindex_is_planned_embedded_and_looked_over() -> None:
+    assert stages_of(JobKind.REINDEX, index=True) == (Stage.PREPARE, Stage.EMBED, Stage.ASSEMBLE)
+
+
 def test_a_document_is_embedded_whatever_its_index_option_says() -> None:
     assert Stage.EMBED in stages_of(JobKind.DOCUMENT, index=False)
 

@@ -9,8 +9,10 @@ import pytest
 
 from models import devices
 from models.devices import Memory
+from models.errors import WeightsMismatch
+from models.fake import FakeEmbedder
 from models.registry import ModelKind, find
-from workers.engines import Loader, Weights, as_seen, budget_bytes
+from workers.engines import Loader, Weights, as_seen, budget_bytes, check_dimensions
 
 WHISPER, EMBEDDING = ModelKind.WHISPER, ModelKind.EMBEDDING
 
@@ -42,3 +44,10 @@ def test_loaded_models_may_take_what_is_asked_else_half_of_a_gpu_and_anything_on
 
     assert budget_bytes("cuda:0", 0) == 4_000
     assert budget_bytes("cuda:0", 123) == 123
+
+
+def test_weights_whose_vectors_are_of_another_length_than_the_registry_says_are_refused() -> None:
+    check_dimensions(FakeEmbedder(384), find("all-MiniLM-L6-v2", EMBEDDING))
+
+    with pytest.raises(WeightsMismatch, match=r"of 384 dimensions, and the registry says 1024"):
+        check_dimensions(FakeEmbedder(384), find("bge-m3", EMBEDDING))
