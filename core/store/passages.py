@@ -30,6 +30,12 @@ def segments_of(
     return [_segment(row) for row in rows]
 
 
+def spoken_before(connection: Connection, job_id: UUID, chunk: int) -> Sequence[str]:
+    """The texts of the segments of the chunks before one."""
+    query = sa.select(segments.c.text).where(segments.c.job_id == job_id, segments.c.chunk_ordinal < chunk)
+    return connection.scalars(query).all()
+
+
 def heard_languages(connection: Connection, job_id: UUID) -> list[HeardLanguage]:
     """What each transcribed chunk was heard as."""
     query = sa.select(chunks.c.output).where(

@@ -132,11 +132,11 @@ def test_a_passage_is_shown_once_with_the_vector_of_its_own_job_or_of_the_model_
     api: TestClient, database: Database, account: Account
 ) -> None:
     job_id = document(database, account, "1", "2", "3")
-    more = "SELECT id, 'a-new-one', account_id, '[0,0,0,1]' FROM passages"
+    more = "SELECT id, 'bge-m3', account_id, '[0,0,0,1]' FROM passages"
     work.execute(database, f"INSERT INTO vectors (passage_id, model, account_id, vector) {more}")
 
     assert shown(api, job_id) == [(text, OLD) for text in "123"]
-    assert shown(api, job_id, model="a-new-one") == [(text, "a-new-one") for text in "123"]
-    assert shown(api, job_id, model="none") == [(text, None) for text in "123"]
+    assert shown(api, job_id, model="bge-m3") == [(text, "bge-m3") for text in "123"]
+    assert shown(api, job_id, model="bge-small-en-v1.5") == [(text, None) for text in "123"]
     work.execute(database, "DELETE FROM vectors WHERE model = :old", old=OLD)
-    assert shown(api, job_id) == [(text, "a-new-one") for text in "123"]
+    assert shown(api, job_id) == [(text, "bge-m3") for text in "123"]

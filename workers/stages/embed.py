@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.details import MediaDetails
 from core.job import JobKind
-from core.passages import Passage, TimedText, from_segments
+from core.passages import Passage, TimedText, flow_chars, from_segments, moved
+from core.store import jobs
 from core.store import passages as passage_store
 from core.store.chunks import Claim
 from core.store.results import Embedded, Reembedded
@@ -43,9 +45,12 @@ def _passages(context: Context, claim: Claim, model: str) -> list[Passage]:
         assert isinstance(claim.work, TranscriptSpan)
         span = claim.work
         segments = passage_store.segments_of(connection, claim.job_id, span.chunk_from, span.chunk_to)
+        said_before = passage_store.spoken_before(connection, claim.job_id, span.chunk_from)
+        details = jobs.get(connection, claim.job_id).details
     ruler = context.weights.passage_ruler(model)
     timed = [TimedText(segment.start_s, segment.end_s, segment.text) for segment in segments]
-    return from_segments(timed, ruler.count, ruler.max_tokens)
+    chapters = details.chapters if isinstance(details, MediaDetails) else ()
+    return moved(from_segments(timed, ruler.count, ruler.max_tokens, chapters=chapters), flow_chars(said_before))
 
 
 def _language(context: Context, claim: Claim) -> str | None:

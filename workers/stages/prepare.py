@@ -147,7 +147,7 @@ def _document(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepa
         lease.progress()
         return ruler.count(piece)
 
-    passages = from_pages(text.pages, count, ruler.max_tokens)
+    passages = from_pages(text.pages, count, ruler.max_tokens, outline=text.details.outline)
     groups: Sequence[Sequence[Passage]] = [
         passages[first : first + PASSAGES_PER_CHUNK] for first in range(0, len(passages), PASSAGES_PER_CHUNK)
     ]
