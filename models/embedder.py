@@ -1,8 +1,10 @@
 """Texts in, vectors of length 1 out, on sentence-transformers.
 
-The caller cuts its text into passages that `token_counter` says fit, and embeds them in batches; a search query
+The caller cuts its text into passages that `token_counter` says fit, and hands over as many as it has; a search query
 goes through the same engine with `query=True`. The model's own limit is held: the same weights with a longer limit
-than they were trained with gave other vectors (cosine down to 0.62) and were slower.
+than they were trained with gave other vectors (cosine down to 0.62) and were slower. sentence-transformers knows what
+a model is made of; which texts it sees at once (`token_batches`) and in which numbers (`half_precision`) is decided
+here, because that is where the speed is: `benchmarks.embedding`.
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models import half_precision
 from models.batching import BatchSize
 from models.errors import OutOfDeviceMemory, device_errors
 from models.registry import ModelSpec
+from models.token_batches import how_many, longest_first
 
-BATCH = 32
-"""Texts per forward pass, until the device has no room for so many. sentence-transformers sorts by length
-first, so that little is padding."""
+CPU_TOKENS, CUDA_TOKENS = 1024, 16_384
+"""Tokens in a forward pass, until the device has no room for so many. A CPU is quickest while a layer's numbers stay
+in its cache; a GPU has to be filled."""
 
 
 class EmbeddingEngine:
@@ -41,36 +45,73 @@ class EmbeddingEngine:
         self.dimensions = spec.dimensions
         self.max_tokens = spec.max_tokens
         self._spec = spec
-        self._batch = BatchSize(BATCH)
+        self._device = device
+        self._dtype = half_precision.best(device)
+        self._batch_tokens = BatchSize(CUDA_TOKENS if device.startswith("cuda") else CPU_TOKENS)
         with device_errors():
             self._model: Any = SentenceTransformer(str(folder), device=device, local_files_only=True)
-        self._model.max_seq_length = spec.max_tokens
+            half_precision.shorten(self._model, self._dtype)
 
-    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], *, query: bool = False, on_batch: Callable[[], object] | None = None
+    ) -> NDArray[np.float32]:
         """Vectors of shape (n, dimensions), each of length 1, in the order of `texts`.
 
-        Raises `OutOfDeviceMemory` if even one text at once is too much, or `DeviceFailed`.
+        Raises `OutOfDeviceMemory` if even one text at once is too much, `DeviceFailed`, or what `on_batch` raises.
         """
-        if not texts:
-            return np.zeros((0, self.dimensions), dtype=np.float32)
-        prefix = self._spec.query_prefix if query else self._spec.passage_prefix
-        prefixed = [prefix + text for text in texts]
-        while True:
+        vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        tokens = self._tokens(texts, query=query)
+        waiting = longest_first([len(ids) for ids in tokens])
+        while waiting:
+            width = len(tokens[waiting[0]])
+            n = how_many(len(waiting), width, self._batch_tokens.n)
+            batch = waiting[:n]
             try:
                 with device_errors():
-                    return self._encode(prefixed)
+                    vectors[batch] = self._infer([tokens[place] for place in batch])
             except OutOfDeviceMemory as error:
-                self._batch.halve(min(self._batch.n, len(prefixed)), error)
+                self._take_less(n, width, error)
+                continue
+            del waiting[:n]
+            if on_batch is not None:
+                on_batch()
+        return vectors
 
-    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors = self._model.encode(
-            texts,
-            batch_size=self._batch.n,
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-            show_progress_bar=False,
+    def _tokens(self, texts: Sequence[str], *, query: bool) -> list[list[int]]:
+        """What the model reads of each text: its tokens, the special ones included, up to the model's limit."""
+        if not texts:
+            return []
+        prefix = self._spec.query_prefix if query else self._spec.passage_prefix
+        encoded = self._model.tokenizer(
+            [prefix + text for text in texts],
+            truncation=True,
+            max_length=self.max_tokens,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
         )
-        return np.asarray(vectors, dtype=np.float32)
+        return list(encoded["input_ids"])
+
+    def _infer(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """One forward pass; shape (n, dimensions). The first text is the longest."""
+        import torch
+
+        width = len(tokens[0])
+        padding = self._model.tokenizer.pad_token_id
+        ids = torch.tensor([[*text, *[padding] * (width - len(text))] for text in tokens])
+        lengths = torch.tensor([[len(text)] for text in tokens])
+        features = {"input_ids": ids, "attention_mask": (torch.arange(width) < lengths).long()}
+        on_device = {name: values.to(self._device) for name, values in features.items()}
+        with torch.inference_mode(), half_precision.computing(self._device, self._dtype):
+            pooled = self._model(on_device)["sentence_embedding"].float()
+        vectors: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
+        return vectors
+
+    def _take_less(self, n_texts: int, width: int, error: OutOfDeviceMemory) -> None:
+        """So many texts of this width were too many. Raises `error` where it was one."""
+        if n_texts == 1:
+            raise error
+        self._batch_tokens.halve(n_texts * width, error)
 
     def close(self) -> None:
         """Let the model go; torch keeps the freed memory of a GPU for itself until it is told to empty its cache."""

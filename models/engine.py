@@ -7,7 +7,7 @@ recording adds that part's own start.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -136,6 +136,12 @@ class Embedder(Engine, Protocol):
         """Tokens of a text that the model reads, its two special tokens included; the rest is ignored."""
         ...
 
-    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
-        """Vectors of shape (n, dimensions), each of length 1. `query` marks what searches, not what is found."""
+    def embed(
+        self, texts: Sequence[str], *, query: bool = False, on_batch: Callable[[], object] | None = None
+    ) -> NDArray[np.float32]:
+        """Vectors of shape (n, dimensions), each of length 1. `query` marks what searches, not what is found.
+
+        All texts at once, so that the engine can put those together that belong together; it calls `on_batch` after
+        each batch, and lets through what that raises.
+        """
         ...

@@ -10,7 +10,7 @@ import hashlib
 import math
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +55,15 @@ class FakeEmbedder:
     def __init__(self, dimensions: int = 384) -> None:
         self.dimensions = dimensions
 
-    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], *, query: bool = False, on_batch: Callable[[], object] | None = None
+    ) -> NDArray[np.float32]:
         """Vectors of shape (n, dimensions); a text without a word gets one fixed direction of its own."""
-        rows = [self._vector(text) for text in texts]
+        rows = []
+        for text in texts:
+            rows.append(self._vector(text))
+            if on_batch is not None:
+                on_batch()
         return np.stack(rows) if rows else np.zeros((0, self.dimensions), dtype=np.float32)
 
     def close(self) -> None:

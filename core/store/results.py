@@ -56,12 +56,16 @@ class Transcribed:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Passages with their vectors, shape (n passages, dimensions), of one model; of a transcript, also its language."""
+    """Passages with their vectors, shape (n passages, dimensions), of one model; of a transcript, also its language.
+
+    `computed` of them the model was asked for, all unless said; the others were known.
+    """
 
     passages: Sequence[Passage]
     vectors: Sequence[Sequence[float]]
     model: str
     language: str | None = None
+    computed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,7 @@ def _prepared(result: Prepared, connection: Connection, claim: Claim) -> None:
 @write.register
 def _transcribed(result: Transcribed, connection: Connection, claim: Claim) -> None:
     if result.heard is not None:
-        heard = asdict(result.heard)
-        connection.execute(sa.update(chunks).where(chunks.c.id == claim.chunk_id).values(output=heard))
+        _tell(connection, claim, asdict(result.heard))
     rows = [
         {
             "job_id": claim.job_id,
@@ -123,6 +126,8 @@ def _transcribed(result: Transcribed, connection: Connection, claim: Claim) -> N
 @write.register
 def _embedded(result: Embedded, connection: Connection, claim: Claim) -> None:
     ids = _upsert_passages(connection, claim, claim.ordinal, result.passages, result.language)
+    computed = len(ids) if result.computed is None else result.computed
+    _tell(connection, claim, {"passages": len(ids), "computed": computed})
     rows = [
         {"passage_id": id_, "model": result.model, "account_id": claim.account_id, "vector": list(vector)}
         for id_, vector in zip(ids, result.vectors, strict=True)
@@ -147,6 +152,11 @@ def _reembedded(result: Reembedded, connection: Connection, claim: Claim) -> Non
 @write.register
 def _assembled(result: Assembled, connection: Connection, claim: Claim) -> None:
     _warn(connection, claim, result.warnings)
+
+
+def _tell(connection: Connection, claim: Claim, output: dict[str, object]) -> None:
+    """Keep with the chunk what is to be said of its work, beside what it made."""
+    connection.execute(sa.update(chunks).where(chunks.c.id == claim.chunk_id).values(output=output))
 
 
 def _warn(connection: Connection, claim: Claim, warnings: Sequence[JobWarning]) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import ctranslate2
 import numpy as np
 import pytest
+import torch
 
 from core.plan import pack_clips, plan_chunks
-from models import devices, weights
+from models import devices, half_precision, weights
+from models.batching import BatchSize
 from models.embedder import EmbeddingEngine
 from models.engine import TranscribeOptions
 from models.registry import ModelKind, ModelSpec, find
@@ -55,10 +57,33 @@ def test_a_recording_is_transcribed_on_the_gpu(whisper: WhisperEngine, recording
     assert "The moon does most of the work" in text
 
 
-def test_vectors_of_the_gpu_are_those_of_the_cpu(tmp_path: Path) -> None:
+def test_vectors_of_the_gpu_are_those_of_the_cpu_though_it_multiplies_in_half_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = find("all-MiniLM-L6-v2", ModelKind.EMBEDDING)
     folder = _folder(spec, tmp_path)
     texts = ["The moon does most of the work.", "Bread needs time.", "The tide comes later every day."]
-    on_gpu = EmbeddingEngine(folder, spec, device="cuda:0", threads=1).embed(texts)
-    on_cpu = EmbeddingEngine(folder, spec, device="cpu", threads=1).embed(texts)
-    assert np.all(np.sum(on_gpu * on_cpu, axis=1) > 0.999)
+    on_gpu = EmbeddingEngine(folder, spec, device="cuda:0", threads=1)
+    assert {layer.weight.dtype for layer in on_gpu._model.modules() if isinstance(layer, torch.nn.Linear)} == {
+        torch.float16
+    }
+    monkeypatch.setattr(half_precision, "best", lambda device: torch.float32)
+    on_cpu = EmbeddingEngine(folder, spec, device="cpu", threads=1)
+    assert np.all(np.sum(on_gpu.embed(texts) * on_cpu.embed(texts), axis=1) > 0.9999)
+
+
+def test_a_batch_of_texts_that_the_gpu_has_no_room_for_is_halved(tmp_path: Path) -> None:
+    spec = find("all-MiniLM-L6-v2", ModelKind.EMBEDDING)
+    engine = EmbeddingEngine(_folder(spec, tmp_path), spec, device="cuda:0", threads=1)
+    texts = [f"The tide of day {day} comes later. " * 30 for day in range(4000)]
+    expected = engine.embed(texts)
+    engine._batch_tokens = BatchSize(1_000_000)
+    torch.cuda.empty_cache()
+    share = (torch.cuda.memory_reserved() + 400e6) / torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(share)
+    try:
+        vectors = engine.embed(texts)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert engine._batch_tokens.n < 1_000_000
+    assert np.all(np.sum(vectors * expected, axis=1) > 0.9999)

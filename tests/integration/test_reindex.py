@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -41,9 +41,11 @@ class Noting(FakeEmbedder):
         super().__init__()
         self.texts: list[str] = []
 
-    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], *, query: bool = False, on_batch: Callable[[], object] | None = None
+    ) -> NDArray[np.float32]:
         self.texts += texts
-        return super().embed(texts, query=query)
+        return super().embed(texts, query=query, on_batch=on_batch)
 
 
 @pytest.fixture

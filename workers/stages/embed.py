@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from core.details import MediaDetails
 from core.job import JobKind
 from core.passages import Passage, TimedText, flow_chars, from_segments, moved
-from core.store import jobs
+from core.store import jobs, known_vectors
 from core.store import passages as passage_store
 from core.store.chunks import Claim
 from core.store.results import Embedded, Reembedded
@@ -19,23 +18,28 @@ from workers.lease import Lease
 from workers.stages import reindex
 from workers.stages.context import Context
 
-_BATCH = 16
-"""Texts embedded between two steps of progress."""
-
 
 def embed(context: Context, claim: Claim, lease: Lease) -> Embedded | Reembedded:
-    """Embed the passages that `prepare` cut from a document, cut a stretch of transcript and embed it, or reindex."""
+    """Embed the passages that `prepare` cut from a document, cut a stretch of transcript and embed it, or reindex.
+
+    A text that occurs twice, or that the account has a vector for already, is not computed again; where that holds for
+    all, no model is loaded. Every batch is a step of progress.
+    """
     if claim.kind is JobKind.REINDEX:
         return reindex.embed(context, claim, lease)
     model = context.embedding_model(claim)
     passages = _passages(context, claim, model)
-    vectors: list[Sequence[float]] = []
-    with context.pool.use(model, ModelKind.EMBEDDING) as engine:
-        for first in range(0, len(passages), _BATCH):
-            texts = [passage.text for passage in passages[first : first + _BATCH]]
-            vectors.extend(engine.embed(texts).tolist())
+    texts = list(dict.fromkeys(passage.text for passage in passages))
+    with context.database.transaction() as connection:
+        vectors = dict(known_vectors.known(connection, claim.account_id, model, texts))
+    lease.progress()
+    new = [text for text in texts if text not in vectors]
+    if new:
+        with context.pool.use(model, ModelKind.EMBEDDING) as engine:
             lease.progress()
-    return Embedded(passages, vectors, model, _language(context, claim))
+            vectors.update(zip(new, engine.embed(new, on_batch=lease.progress).tolist(), strict=True))
+    found = [vectors[passage.text] for passage in passages]
+    return Embedded(passages, found, model, _language(context, claim), computed=len(new))
 
 
 def _passages(context: Context, claim: Claim, model: str) -> list[Passage]:

@@ -21,8 +21,6 @@ from workers.stages.context import Context
 
 PASSAGES_PER_CHUNK = 128
 """About ten seconds of embedding on two CPU cores: an express job waits for no more than that."""
-_BATCH = 16
-"""Texts embedded between two steps of progress."""
 
 
 def plan(context: Context, claim: Claim, lease: Lease) -> Prepared:
@@ -46,10 +44,8 @@ def embed(context: Context, claim: Claim, lease: Lease) -> Reembedded:
     vectors: dict[int, list[float]] = {}
     if ids:
         with context.pool.use(model, ModelKind.EMBEDDING) as engine:
-            for first in range(0, len(ids), _BATCH):
-                part = ids[first : first + _BATCH]
-                vectors.update(zip(part, engine.embed([texts[id_] for id_ in part]).tolist(), strict=True))
-                lease.progress()
+            made = engine.embed([texts[id_] for id_ in ids], on_batch=lease.progress)
+            vectors.update(zip(ids, made.tolist(), strict=True))
     return Reembedded(vectors, model, n_cut)
 
 
