@@ -2,7 +2,8 @@
 
 The API parses the query here; `core.store.keywords` and `core.store.vectors` each give a list of passages, best first;
 `fused` makes one list of both by reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009), which needs no
-common scale of a cosine and a count of words.
+common scale of a cosine and a count of words. A passage that holds few of the query's words counts for less: some list
+by words there always is, also where the query has none that the answer has.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from enum import StrEnum
 
 from core.passages import Passage
 
-RANK_CONSTANT = 60
-"""Of the fusion: how little the first places weigh more than those after them. 60 is the value of its authors."""
+RANK_CONSTANT = 20
+"""Of the fusion: how little the first places weigh more than those after them. Its authors took 60, for long lists that
+are judged as a whole; 10 and 20 found more right passages first (`benchmarks/search_modes.py`)."""
 
 CANDIDATES = 100
 """Passages that each half of a hybrid search gives to the fusion."""
@@ -53,7 +55,9 @@ def parse(query: str) -> Asked:
         text = part["phrase"] if part["phrase"] is not None else part["word"]
         if not _WORD.search(text):
             continue
-        if part["no"] and not (part["word"] and text[:1].isdigit()):
+        if part["no"] and part["word"] and text[:1].isdigit():
+            text = f"-{text}"
+        elif part["no"]:
             excluded.append(text)
             continue
         words.append(text)
@@ -62,16 +66,20 @@ def parse(query: str) -> Asked:
     return Asked(" ".join(words), tuple(phrases), tuple(excluded))
 
 
-def fused(*rankings: Sequence[int]) -> dict[int, float]:
+Ranking = Sequence[tuple[int, float]]
+"""Ids of passages, best first, each with how much its place is to count: 1, or less."""
+
+
+def fused(*rankings: Ranking) -> dict[int, float]:
     """Each passage's share of the best score that there is: 1 for the first of all lists, best first.
 
     Of equal ones the one comes first that the first list has higher.
     """
-    best = sum(1 / (RANK_CONSTANT + 1) for _ in rankings)
+    best = len(rankings) / (RANK_CONSTANT + 1)
     scores: dict[int, float] = {}
     for ranking in rankings:
-        for rank, passage_id in enumerate(ranking, 1):
-            scores[passage_id] = scores.get(passage_id, 0.0) + 1 / (RANK_CONSTANT + rank) / best
+        for rank, (passage_id, weight) in enumerate(ranking, 1):
+            scores[passage_id] = scores.get(passage_id, 0.0) + weight / (RANK_CONSTANT + rank) / best
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 

@@ -6,7 +6,7 @@ passage of another one is ever looked at for its own sake. `keywords` makes of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 from core.details import Details, from_stored
 from core.job import JobKind
 from core.passages import Passage
+from core.search import Ranking
 from core.store.keywords import Keywords
 from core.store.passages import passage_of_row
 from core.store.tables import jobs, passages, vectors
@@ -82,10 +83,11 @@ class Hit:
     keyword: float | None
 
 
-def nearest(connection: Connection, scope: Scope, query: QueryVector, keywords: Keywords, limit: int) -> list[int]:
-    """The passages nearest in meaning. Over a whole account by the model's vector index, if there is one; else exact.
+def nearest(connection: Connection, scope: Scope, query: QueryVector, keywords: Keywords, limit: int) -> Ranking:
+    """The passages nearest in meaning, each of full weight.
 
-    Of some jobs always exact: few of all vectors are theirs, and an index would look through most others for them.
+    Over a whole account by the model's vector index, if there is one; else exact. Of some jobs always exact: few of all
+    vectors are theirs, and an index would look through most others for them.
     """
     conditions = [*scope.conditions(), *_required(keywords)]
     model = sa.literal(query.model, literal_execute=True)  # so that the plan sees which of the indexes it is
@@ -97,27 +99,29 @@ def nearest(connection: Connection, scope: Scope, query: QueryVector, keywords: 
         connection.execute(sa.text("SET LOCAL hnsw.iterative_scan = strict_order"))
         connection.execute(sa.text(f"SET LOCAL hnsw.ef_search = {max(40, min(limit * 2, 1000))}"))
         asked = asked.order_by(_indexed_distance(query))
-    return list(connection.scalars(asked.limit(limit)))
+    return [(passage_id, 1.0) for passage_id in connection.scalars(asked.limit(limit))]
 
 
-def matching(connection: Connection, scope: Scope, keywords: Keywords, limit: int) -> list[int]:
-    """The passages that hold the most of the query's words, the rarer ones first; none if it has no such word."""
+def matching(connection: Connection, scope: Scope, keywords: Keywords, limit: int) -> Ranking:
+    """The passages that hold the most of the query's words, the rarer ones first, each with its share of them."""
     if not keywords.terms:
         return []
     near = sa.func.ts_rank_cd(passages.c.tsv, _query(keywords.any_term), 32) * _PROXIMITY
+    share = _share(keywords).label("share")
     score = (_share(keywords) + near).label("score")
     asked = (
-        sa.select(passages.c.id, score)
+        sa.select(passages.c.id, share, score)
         .where(passages.c.account_id == scope.account_id, passages.c.tsv.bool_op("@@")(_query(keywords.any_rare_term)))
         .where(*_required(keywords))
     )
     if conditions := scope.conditions():
         asked = asked.join(jobs, jobs.c.id == passages.c.job_id).where(*conditions)
-    return list(connection.scalars(asked.order_by(score.desc(), passages.c.id).limit(limit)))
+    rows = connection.execute(asked.order_by(score.desc(), passages.c.id).limit(limit))
+    return [(row.id, row.share) for row in rows]
 
 
 def read(
-    connection: Connection, scope: Scope, ids: Sequence[int], query: QueryVector | None, keywords: Keywords | None
+    connection: Connection, scope: Scope, ids: Collection[int], query: QueryVector | None, keywords: Keywords | None
 ) -> list[Hit]:
     """These passages, in this order, with what each half of the search says of them."""
     semantic: sa.ColumnElement[Any] = sa.null() if query is None else 1 - _distance(query)
@@ -131,7 +135,7 @@ def read(
         )
         .join(jobs, jobs.c.id == passages.c.job_id)
         .outerjoin(vectors, own)
-        .where(passages.c.account_id == scope.account_id, passages.c.id.in_(ids))
+        .where(passages.c.account_id == scope.account_id, passages.c.id.in_(list(ids)))
     )
     hits = {
         row.id: Hit(

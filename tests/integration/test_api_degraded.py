@@ -27,6 +27,8 @@ RECORDING = {"file": ("talk.wav", b"RIFF")}
 PROMPT_S = 15
 """Far below what the broker's client would wait and retry on its own, far above what a busy machine needs."""
 
+QUESTION = {"query": "When is the tide highest?", "mode": "semantic"}
+
 
 def changed(settings: Settings, key: str, **changes: Any) -> TestClient:
     """The API on other settings."""
@@ -43,7 +45,7 @@ def brokerless(settings: Settings, key: str) -> Iterator[TestClient]:
 def test_a_search_that_no_worker_answers_is_a_503_in_time(settings: Settings, key: str) -> None:
     with changed(settings, key, query_timeout_s=0.3) as client:
         started = time.monotonic()
-        answer = client.post("/v1/search", json={"query": "When is the tide highest?"})
+        answer = client.post("/v1/search", json=QUESTION)
 
     assert (answer.status_code, answer.json()["code"]) == (503, "search_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
@@ -52,7 +54,7 @@ def test_a_search_that_no_worker_answers_is_a_503_in_time(settings: Settings, ke
 
 def test_a_search_without_a_broker_is_a_503_in_time(brokerless: TestClient) -> None:
     started = time.monotonic()
-    answer = brokerless.post("/v1/search", json={"query": "When is the tide highest?"})
+    answer = brokerless.post("/v1/search", json=QUESTION)
 
     assert (answer.status_code, answer.json()["code"]) == (503, "search_unavailable")
     assert time.monotonic() - started < PROMPT_S
@@ -127,6 +129,6 @@ def test_a_query_worker_that_fails_is_a_503_too(api: TestClient) -> None:
     service = api.app.state.service  # type: ignore[attr-defined]
     api.app.state.service = replace(service, celery=_FailingWorker())  # type: ignore[attr-defined]
 
-    answer = api.post("/v1/search", json={"query": "When is the tide highest?"})
+    answer = api.post("/v1/search", json=QUESTION)
 
     assert (answer.status_code, answer.json()["code"]) == (503, "search_unavailable")

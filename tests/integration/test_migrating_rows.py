@@ -169,7 +169,7 @@ def test_every_job_reads_as_before(empty_database: Database, held: Held) -> None
 def test_what_was_embedded_is_found(empty_database: Database, held: Held) -> None:
     scope, wanted = Scope(held.account.id), QueryVector(work.MODEL, work.VECTOR)
     with empty_database.transaction() as connection:
-        hits = read(connection, scope, nearest(connection, scope, wanted, Keywords(), 5), wanted, None)
+        hits = read(connection, scope, dict(nearest(connection, scope, wanted, Keywords(), 5)), wanted, None)
 
     assert [hit.job_id for hit in hits] == [held.jobs["completed"]]
 

@@ -74,7 +74,7 @@ def found(database: Database, account: Account, text: str, model: str = NEW) -> 
     vector = FakeEmbedder().embed([text])[0].tolist() if model == NEW else work.VECTOR
     with database.transaction() as connection:
         scope, wanted = Scope(account.id), QueryVector(model, vector)
-        hits = read(connection, scope, nearest(connection, scope, wanted, Keywords(), 10), wanted, None)
+        hits = read(connection, scope, dict(nearest(connection, scope, wanted, Keywords(), 10)), wanted, None)
     return [hit.passage.text for hit in hits]
 
 

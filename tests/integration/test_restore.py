@@ -65,7 +65,7 @@ def test_a_second_server_goes_on_where_the_first_was_when_the_backup_was_made(
         with second.transaction() as connection:
             assert accounts.by_key(connection, key) == account
             scope, wanted = Scope(account.id), QueryVector(work.MODEL, work.VECTOR)
-            [hit, *_] = read(connection, scope, nearest(connection, scope, wanted, Keywords(), 5), wanted, None)
+            [hit, *_] = read(connection, scope, dict(nearest(connection, scope, wanted, Keywords(), 5)), wanted, None)
             assert hit.job_id == done
         work.execute(second, "UPDATE chunks SET lease_until = now() WHERE status = 'running'")  # time has passed
         assert rescue(second, max_failures=3) == 1

@@ -56,7 +56,7 @@ def by_words(database: Database, account: Account, query: str, scope: Scope | No
     with database.transaction() as connection:
         keywords = keywords_of(connection, account.id, parse(query))
         found = matching(connection, scope, keywords, 10)
-        return [hit.passage.text for hit in read(connection, scope, found, None, keywords)]
+        return [hit.passage.text for hit in read(connection, scope, dict(found), None, keywords)]
 
 
 def by_meaning(
@@ -66,7 +66,7 @@ def by_meaning(
     asked = QueryVector(work.MODEL, vector)
     with database.transaction() as connection:
         keywords = keywords_of(connection, account.id, parse(query))
-        return read(connection, scope, nearest(connection, scope, asked, keywords, 10), asked, keywords)
+        return read(connection, scope, dict(nearest(connection, scope, asked, keywords, 10)), asked, keywords)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,133 @@
+"""What hybrid search makes of the judged set, beside each of its halves.
+
+    python -m benchmarks.search_modes
+
+The judged set (`benchmarks.judged`), cut as the service cuts it, is stored in a real PostgreSQL with its words and its
+vectors, and each question is asked in each mode, by the statements and the fusion that the API uses. A row says how
+many questions have a right passage first and among the first three, and the mean reciprocal rank. It goes to standard
+output and to `benchmarks/results/search_modes.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy.engine import Connection
+
+from benchmarks import judged
+from benchmarks.bare_servers import bare_servers
+from benchmarks.judged import Question
+from benchmarks.search_quality import MODEL, THREADS, Way, passages
+from core.job import JobKind
+from core.passages import Passage
+from core.search import CANDIDATES, Ranking, SearchMode, fused, parse
+from core.store.accounts import Account
+from core.store.jobs import insert
+from core.store.keywords import keywords_of
+from core.store.results import Embedded, Prepared
+from core.store.search import QueryVector, Scope, matching, nearest, read
+from core.store.session import Database
+from core.work import PassageBatch
+from models import registry
+from models.embedder import EmbeddingEngine
+from models.registry import ModelKind
+from tests.integration import work
+from workers.engines import Weights
+
+RESULTS = Path(__file__).parent / "results" / "search_modes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one mode gives. The shares are of all questions; `same`, `some`, `other` are first hits by kind of words."""
+
+    mode: str
+    first: float
+    in_three: float
+    reciprocal_rank: float
+    same: float
+    some: float
+    other: float
+
+
+def stored(database: Database, account: Account, name: str, cut: Sequence[Passage], engine: EmbeddingEngine) -> UUID:
+    """A document of these passages with their vectors, done; a recording is stored as one too, with its seconds."""
+    new = work.new_job(account, JobKind.DOCUMENT)
+    with database.transaction() as connection:
+        insert(connection, replace(new, input=replace(new.input, name=name)))
+    prepared = Prepared([PassageBatch(len(cut))], pages=1, texts=[cut], language="en")
+    work.complete(database, work.claim_one(database, new.id), prepared)
+    vectors = engine.embed([passage.text for passage in cut]).tolist()
+    work.complete(database, work.claim_one(database, new.id), Embedded(cut, vectors, MODEL))
+    work.finish(database, new.id)
+    return new.id
+
+
+def asked(
+    connection: Connection, account: Account, question: str, vector: Sequence[float], mode: SearchMode
+) -> Iterator[tuple[str, str]]:
+    """What a search finds, best first: the name of each source, and the text."""
+    scope, query = Scope(account.id), QueryVector(MODEL, vector)
+    keywords = keywords_of(connection, account.id, parse(question))
+    halves: Mapping[SearchMode, Ranking] = {
+        SearchMode.SEMANTIC: nearest(connection, scope, query, keywords, CANDIDATES),
+        SearchMode.KEYWORD: matching(connection, scope, keywords, CANDIDATES),
+    }
+    ids = fused(*halves.values()) if mode is SearchMode.HYBRID else dict(halves[mode])
+    for hit in read(connection, scope, ids, None, None):
+        yield hit.name, hit.passage.text
+
+
+def rank(hits: Iterator[tuple[str, str]], question: Question) -> float:
+    """The place, from 1, of the first right passage; infinite if there is none."""
+    right = (place for place, (name, text) in enumerate(hits, 1) if judged.is_right(text, name, question))
+    return next(right, float("inf"))
+
+
+def measured(mode: str, ranks: Sequence[tuple[Question, float]]) -> Row:
+    """One row of the table."""
+
+    def share(wanted: Sequence[bool]) -> float:
+        return sum(wanted) / len(wanted)
+
+    kinds = {words: share([at == 1 for one, at in ranks if one.words == words]) for words in ("same", "some", "other")}
+    first, in_three = share([at == 1 for _, at in ranks]), share([at <= 3 for _, at in ranks])
+    return Row(mode, first, in_three, sum(1 / at for _, at in ranks) / len(ranks), **kinds)
+
+
+def main() -> None:
+    everything = judged.load()
+    spec = registry.find(MODEL, ModelKind.EMBEDDING)
+    weights = Weights(None, Path(tempfile.gettempdir()) / "scribelane-weights", download=False)
+    engine = EmbeddingEngine(weights.locate(spec), spec, device="cpu", threads=THREADS)
+    rows = []
+    print(f"{len(everything.questions)} questions, {MODEL}\n")
+    print("| mode | right first | in first 3 | MRR | same words | some | other |")
+    print("|---|---|---|---|---|---|---|")
+    with bare_servers() as servers:
+        account = work.open_account(servers.database, "judge")
+        for name, group in groupby(passages(everything, weights, Way()), key=lambda one: one[0]):
+            stored(servers.database, account, name, [passage for _, passage in group], engine)
+        vectors = engine.embed([question.ask for question in everything.questions], query=True).tolist()
+        for mode in SearchMode:
+            with servers.database.transaction() as connection:
+                ranks = [
+                    (question, rank(asked(connection, account, question.ask, vector, mode), question))
+                    for question, vector in zip(everything.questions, vectors, strict=True)
+                ]
+            rows.append(row := measured(mode, ranks))
+            shares = [share for share in asdict(row).values() if isinstance(share, float)]
+            print(f"| {mode} | {' | '.join(f'{share:.2f}' for share in shares)} |", flush=True)
+    engine.close()
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
