@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -26,7 +26,7 @@ from benchmarks.judged import Question
 from benchmarks.search_quality import MODEL, THREADS, Way, passages
 from core.job import JobKind
 from core.passages import Passage
-from core.search import CANDIDATES, Ranking, SearchMode, fused, parse
+from core.search import CANDIDATES, SearchMode, fused, parse
 from core.store.accounts import Account
 from core.store.jobs import insert
 from core.store.keywords import keywords_of
@@ -75,11 +75,10 @@ def asked(
     """What a search finds, best first: the name of each source, and the text."""
     scope, query = Scope(account.id), QueryVector(MODEL, vector)
     keywords = keywords_of(connection, account.id, parse(question))
-    halves: Mapping[SearchMode, Ranking] = {
-        SearchMode.SEMANTIC: nearest(connection, scope, query, keywords, CANDIDATES),
-        SearchMode.KEYWORD: matching(connection, scope, keywords, CANDIDATES),
-    }
-    ids = fused(*halves.values()) if mode is SearchMode.HYBRID else dict(halves[mode])
+    by_meaning = nearest(connection, scope, query, keywords, CANDIDATES)
+    by_words = matching(connection, scope, keywords, CANDIDATES)
+    alone = {SearchMode.SEMANTIC: by_meaning, SearchMode.KEYWORD: by_words}
+    ids = dict(alone[mode]) if mode in alone else fused(by_meaning, by_words)
     for hit in read(connection, scope, ids, None, None):
         yield hit.name, hit.passage.text
 

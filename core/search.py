@@ -1,9 +1,7 @@
 """The rules of a search: what a query asks for, how two lists of hits become one, and which of them say the same.
 
-The API parses the query here; `core.store.keywords` and `core.store.vectors` each give a list of passages, best first;
-`fused` makes one list of both by reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009), which needs no
-common scale of a cosine and a count of words. A passage that holds few of the query's words counts for less: some list
-by words there always is, also where the query has none that the answer has.
+The API parses the query here; `core.store.search` gives two lists of passages, best first: by the cosine of their
+vectors, and by the share of the query's words that they hold. `fused` makes one list of both.
 """
 
 from __future__ import annotations
@@ -15,9 +13,9 @@ from enum import StrEnum
 
 from core.passages import Passage
 
-RANK_CONSTANT = 20
-"""Of the fusion: how little the first places weigh more than those after them. Its authors took 60, for long lists that
-are judged as a whole; 10 and 20 found more right passages first (`benchmarks/search_modes.py`)."""
+KEYWORD_WEIGHT = 0.5
+"""What all of the query's words weigh beside the best vector. By 0.5 and 0.7 the most questions of a judged set had the
+right passage first (`benchmarks/search_modes.py`, docs/search.md)."""
 
 CANDIDATES = 100
 """Passages that each half of a hybrid search gives to the fusion."""
@@ -67,20 +65,24 @@ def parse(query: str) -> Asked:
 
 
 Ranking = Sequence[tuple[int, float]]
-"""Ids of passages, best first, each with how much its place is to count: 1, or less."""
+"""Ids of passages, best first, each with its score, which is at most 1."""
 
 
-def fused(*rankings: Ranking) -> dict[int, float]:
-    """Each passage's share of the best score that there is: 1 for the first of all lists, best first.
+def fused(semantic: Ranking, keyword: Ranking) -> dict[int, float]:
+    """All passages of both lists with their common score, 0 to 1, the best first.
 
-    Of equal ones the one comes first that the first list has higher.
+    Cosines say little by themselves: one model's lie between 0.7 and 0.9, another's between 0 and 0.7. So they are
+    taken relative to the list, 1 for its first and 0 for its last. The share of words is taken as it is: a list by words
+    there always is, also where the query shares none with its answer. Reciprocal rank fusion, which looks at ranks
+    alone, found fewer right passages first.
     """
-    best = len(rankings) / (RANK_CONSTANT + 1)
-    scores: dict[int, float] = {}
-    for ranking in rankings:
-        for rank, (passage_id, weight) in enumerate(ranking, 1):
-            scores[passage_id] = scores.get(passage_id, 0.0) + weight / (RANK_CONSTANT + rank) / best
-    return dict(sorted(scores.items(), key=lambda item: -item[1]))
+    highest, lowest = (semantic[0][1], semantic[-1][1]) if semantic else (1.0, 0.0)
+    spread = highest - lowest
+    scores = {passage_id: (score - lowest) / spread if spread else 1.0 for passage_id, score in semantic}
+    for passage_id, share in keyword:
+        scores[passage_id] = scores.get(passage_id, 0.0) + KEYWORD_WEIGHT * share
+    ordered = sorted(scores.items(), key=lambda item: -item[1])
+    return {passage_id: score / (1 + KEYWORD_WEIGHT) for passage_id, score in ordered}
 
 
 def overlap(one: Passage, other: Passage) -> bool:

@@ -54,18 +54,15 @@ def search(service: Service, account: Account, wanted: SearchIn) -> Answer:
     with service.database.transaction() as connection:
         keywords = keywords_of(connection, account.id, asked)
         wide = max(CANDIDATES, wanted.limit * _SPARE)
-        rankings = []
-        if vector is not None:
-            rankings.append(search_store.nearest(connection, scope, vector, keywords, wide))
-        if mode is not SearchMode.SEMANTIC:
-            rankings.append(search_store.matching(connection, scope, keywords, wide))
-        scores = fused(*rankings)
+        by_meaning = search_store.nearest(connection, scope, vector, keywords, wide) if vector else ()
+        by_words = search_store.matching(connection, scope, keywords, wide) if mode is not SearchMode.SEMANTIC else ()
+        scores = fused(by_meaning, by_words) if mode is SearchMode.HYBRID else dict((*by_meaning, *by_words))
         ids = list(scores)[: wanted.limit * _SPARE]
         shown = keywords if mode is not SearchMode.SEMANTIC else None
         hits = search_store.read(connection, scope, ids, vector, shown)
         best = _without_neighbours(hits)[: wanted.limit]
         matched = words_that_match(connection, keywords, [hit.passage.text for hit in best])
-    return Answer([Ranked(hit, _score(mode, hit, scores)) for hit in best], frozenset(matched), mode)
+    return Answer([Ranked(hit, scores[hit.passage_id]) for hit in best], frozenset(matched), mode)
 
 
 def _vector(service: Service, wanted: SearchIn, asked: Asked) -> tuple[SearchMode, QueryVector | None]:
@@ -78,16 +75,6 @@ def _vector(service: Service, wanted: SearchIn, asked: Asked) -> tuple[SearchMod
         if wanted.mode is SearchMode.SEMANTIC:
             raise
         return SearchMode.KEYWORD, None
-
-
-def _score(mode: SearchMode, hit: Hit, scores: dict[int, float]) -> float:
-    match mode:
-        case SearchMode.SEMANTIC:
-            return hit.semantic or 0.0
-        case SearchMode.KEYWORD:
-            return hit.keyword or 0.0
-        case SearchMode.HYBRID:
-            return scores[hit.passage_id]
 
 
 def _without_neighbours(hits: Sequence[Hit]) -> list[Hit]:

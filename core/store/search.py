@@ -84,22 +84,24 @@ class Hit:
 
 
 def nearest(connection: Connection, scope: Scope, query: QueryVector, keywords: Keywords, limit: int) -> Ranking:
-    """The passages nearest in meaning, each of full weight.
+    """The passages nearest in meaning, each with its cosine.
 
     Over a whole account by the model's vector index, if there is one; else exact. Of some jobs always exact: few of all
     vectors are theirs, and an index would look through most others for them.
     """
     conditions = [*scope.conditions(), *_required(keywords)]
+    distance = _distance(query) if conditions else _indexed_distance(query)
     model = sa.literal(query.model, literal_execute=True)  # so that the plan sees which of the indexes it is
-    asked = sa.select(vectors.c.passage_id).where(vectors.c.account_id == scope.account_id, vectors.c.model == model)
+    asked = sa.select(vectors.c.passage_id, distance.label("distance"))
+    asked = asked.where(vectors.c.account_id == scope.account_id, vectors.c.model == model)
     if conditions:
         asked = asked.join(passages, passages.c.id == vectors.c.passage_id).join(jobs, jobs.c.id == passages.c.job_id)
-        asked = asked.where(*conditions).order_by(_distance(query), vectors.c.passage_id)
+        asked = asked.where(*conditions)
     else:
         connection.execute(sa.text("SET LOCAL hnsw.iterative_scan = strict_order"))
         connection.execute(sa.text(f"SET LOCAL hnsw.ef_search = {max(40, min(limit * 2, 1000))}"))
-        asked = asked.order_by(_indexed_distance(query))
-    return [(passage_id, 1.0) for passage_id in connection.scalars(asked.limit(limit))]
+    rows = connection.execute(asked.order_by(distance).limit(limit))
+    return [(row.passage_id, 1 - row.distance) for row in rows]
 
 
 def matching(connection: Connection, scope: Scope, keywords: Keywords, limit: int) -> Ranking:

@@ -109,7 +109,7 @@ def test_one_question_finds_the_moment_in_the_recording_and_the_page_in_the_pdf(
         asked = {"query": QUESTION, "limit": 2, "job_ids": [recording.id, document.id]}
         moment, page = http.post("/v1/search", json=asked).json()["hits"]
     assert (moment["job_id"], page["job_id"]) == (recording.id, document.id)
-    assert page["citation"] == {"page_from": 3, "page_to": 3}
+    assert page["citation"] == {"page_from": 3, "page_to": 3, "label": "p. 3"}
     assert "50 minutes" in moment["text"]
     assert 30 < moment["citation"]["start_s"] < 45
 

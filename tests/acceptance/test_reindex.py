@@ -10,7 +10,7 @@ QUESTION = "Why does the tide come later every day?"
 
 
 def found(client: Client, job_id: str) -> bool:
-    return job_id in {hit.job_id for hit in client.search(QUESTION, limit=100)}
+    return job_id in {hit.job_id for hit in client.search(QUESTION, limit=100, mode="semantic")}
 
 
 def test_a_document_of_another_model_is_found_after_a_reindex_and_what_searches_cannot_be_dropped(

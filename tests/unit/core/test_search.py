@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.passages import Passage
-from core.search import Asked, fused, overlap, parse, spans_of, words_of
+from core.search import Asked, Ranking, fused, overlap, parse, spans_of, words_of
 
 
 @pytest.mark.parametrize(
@@ -32,18 +32,32 @@ def test_any_text_is_a_query(query: str) -> None:
     assert isinstance(parse(query).strict, bool)
 
 
-def test_who_is_first_in_all_lists_scores_one_and_comes_first() -> None:
-    assert fused([(7, 1.0), (8, 1.0)], [(7, 1.0), (9, 1.0)])[7] == 1.0
-    assert next(iter(fused([(7, 1.0), (8, 1.0)], [(7, 1.0)]))) == 7
-    assert fused() == fused([], []) == {}
+def test_who_is_nearest_and_holds_all_words_scores_one_and_comes_first() -> None:
+    assert list(fused([(7, 0.9), (8, 0.4)], [(7, 1.0), (9, 0.5)]).items()) == [(7, 1.0), (9, 1 / 6), (8, 0.0)]
 
 
-def test_who_is_in_both_lists_comes_before_who_is_first_in_one() -> None:
-    assert list(fused([(1, 1.0), (2, 1.0)], [(3, 1.0), (2, 1.0)])) == [2, 1, 3]
+def test_cosines_are_taken_relative_to_the_list() -> None:
+    high, low = fused([(1, 0.9), (2, 0.8), (3, 0.7)], []), fused([(1, 0.6), (2, 0.3), (3, 0.0)], [])
+    assert list(high) == list(low) == [1, 2, 3]
+    assert high == pytest.approx(low)
 
 
-def test_a_place_counts_for_less_where_few_words_are_held() -> None:
-    assert list(fused([(1, 1.0), (2, 1.0)], [(3, 0.01), (2, 0.01)])) == [1, 2, 3]
+def test_few_of_the_words_lift_nobody_over_what_is_much_nearer() -> None:
+    assert list(fused([(1, 0.7), (2, 0.5), (3, 0.1)], [(2, 0.2), (3, 0.1)])) == [1, 2, 3]
+    assert list(fused([(1, 0.7), (2, 0.65), (3, 0.1)], [(2, 1.0)])) == [2, 1, 3]
+
+
+SHORT: list[tuple[Ranking, Ranking, list[int]]] = [
+    ([], [], []),
+    ([(1, 0.5)], [], [1]),
+    ([], [(2, 0.5)], [2]),
+    ([(1, 0.5), (2, 0.5)], [], [1, 2]),
+]
+
+
+@pytest.mark.parametrize(("semantic", "keyword", "best"), SHORT)
+def test_a_list_may_be_short_or_empty(semantic: Ranking, keyword: Ranking, best: list[int]) -> None:
+    assert list(fused(semantic, keyword)) == best
 
 
 def passage(**place: float) -> Passage:
