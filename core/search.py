@@ -72,7 +72,7 @@ def fused(semantic: Ranking, keyword: Ranking) -> dict[int, float]:
     """All passages of both lists with their common score, 0 to 1, the best first.
 
     Cosines say little by themselves: one model's lie between 0.7 and 0.9, another's between 0 and 0.7. So they are
-    taken relative to the list, 1 for its first and 0 for its last. The share of words is taken as it is: a list by words
+    taken relative to the list, 1 for its first, 0 for its last. The share of words is taken as it is: a list by words
     there always is, also where the query shares none with its answer. Reciprocal rank fusion, which looks at ranks
     alone, found fewer right passages first.
     """
