@@ -208,15 +208,13 @@ def passage_out(stored: StoredPassage) -> PassageOut:
     return PassageOut(id=stored.id, text=passage.text, citation=citation_out(passage), **known)
 
 
-def citation_out(passage: Passage, *, video_id: str | None = None, url: str | None = None) -> CitationOut:
-    """Pages for a document, seconds for a recording; what is not known is left out."""
+def citation_out(passage: Passage, **known: str | None) -> CitationOut:
+    """Pages for a document, seconds for a recording; of what else is `known` that which is not None."""
     where: dict[str, Any] = {"label": citations.label(passage)}
     if passage.page_from is not None:
         where |= {"page_from": passage.page_from, "page_to": passage.page_to}
     else:
         where |= {"start_s": passage.start_s, "end_s": passage.end_s}
-    link = citations.link(passage, video_id=video_id, url=url)
-    known = {"section": passage.section, "speaker": passage.speaker, "url": link}
     return CitationOut(**where, **{name: value for name, value in known.items() if value is not None})
 
 
@@ -240,7 +238,12 @@ def _hit_out(hit: Hit, score: float, matched: Set[str]) -> HitOut:
         highlights=spans_of(hit.passage.text, matched),
         score=round(score, 4),
         scores=ScoresOut(semantic=_rounded(hit.semantic), keyword=_rounded(hit.keyword)),
-        citation=citation_out(hit.passage, video_id=video_id, url=hit.url),
+        citation=citation_out(
+            hit.passage,
+            section=hit.passage.section,
+            speaker=hit.passage.speaker,
+            url=citations.link(hit.passage, video_id=video_id, url=hit.url),
+        ),
     )
 
 

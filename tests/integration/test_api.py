@@ -231,5 +231,5 @@ def test_passages_come_page_by_page_in_the_order_of_the_text(
         query["cursor"] = page["next_cursor"]
 
     assert [passage["text"] for passage in found] == [f"Page {n}." for n in range(5)]
-    assert found[2]["citation"] == {"page_from": 3, "page_to": 3}
+    assert found[2]["citation"] == {"page_from": 3, "page_to": 3, "label": "p. 3"}
     assert [passage.get("vector") for passage in found] == [work.VECTOR if vectors else None] * 5

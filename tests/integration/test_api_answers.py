@@ -33,7 +33,7 @@ CALLS: Mapping[str, tuple[int, Callable[[TestClient], Response]]] = {
     "nothing there": (404, lambda api: api.get("/nowhere")),
     "no such method": (405, lambda api: api.put("/v1/jobs")),
     "too much": (413, lambda api: api.post("/v1/search", json={"query": "x" * MAX_BODY_BYTES})),
-    "no form": (415, lambda api: api.post("/v1/documents", json={})),
+    "no form": (415, lambda api: api.post("/v1/documents", content="x", headers={"Content-Type": "text/plain"})),
     "no JSON": (
         415,
         lambda api: api.post("/v1/search", content='{"query": "x"}', headers={"Content-Type": "text/plain"}),

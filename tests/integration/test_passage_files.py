@@ -47,6 +47,8 @@ def many(database: Database, account: Account, n: int) -> UUID:
         account=account.id,
         n=n,
     )
+    work.execute(database, "DELETE FROM vectors")
+    work.execute(database, "DELETE FROM embedding_models")  # which holds what this model's vectors are long
     work.execute(
         database,
         """

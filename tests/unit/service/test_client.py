@@ -137,12 +137,15 @@ def test_waiting_gives_up_on_a_service_that_stays_away(monkeypatch: pytest.Monke
 
 def test_a_search_returns_hits_with_their_citations() -> None:
     hit = {"job_id": "7", "kind": "document", "name": "a.pdf", "text": "Tides.", "score": 0.9, "new_field": 1}
-    answer = as_json({"hits": [{**hit, "citation": {"page_from": 3, "page_to": 3}}]})
+    known = {"citation": {"page_from": 3, "page_to": 3}, "highlights": [[0, 5]], "scores": {"semantic": 0.9}}
+    answer = as_json({"mode": "hybrid", "hits": [{**hit, **known}], "warnings": []})
     with serving(answer) as (url, asked), Client(url, "k") as client:
         hits = client.search("moon", limit=3)
 
     assert json.loads(asked.bodies[0]) == {"query": "moon", "limit": 3}
-    assert [(found.name, found.citation) for found in hits] == [("a.pdf", {"page_from": 3, "page_to": 3})]
+    assert [(found.name, found.citation, found.highlights) for found in hits] == [
+        ("a.pdf", {"page_from": 3, "page_to": 3}, [[0, 5]])
+    ]
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,5 +187,5 @@ def test_a_passage_cites_pages_or_seconds() -> None:
     paged = passage_out(StoredPassage(1, Passage("Text.", 3, 4, None, None))).citation
     timed = passage_out(StoredPassage(2, Passage("Text.", None, None, 0.0, 5.0))).citation
 
-    assert paged.model_dump(exclude_none=True) == {"page_from": 3, "page_to": 4}
-    assert timed.model_dump(exclude_none=True) == {"start_s": 0.0, "end_s": 5.0}
+    assert paged.model_dump(exclude_none=True) == {"page_from": 3, "page_to": 4, "label": "pp. 3–4"}
+    assert timed.model_dump(exclude_none=True) == {"start_s": 0.0, "end_s": 5.0, "label": "00:00"}
