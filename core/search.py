@@ -17,6 +17,9 @@ KEYWORD_WEIGHT = 0.5
 """What all of the query's words weigh beside the best vector. By 0.5 and 0.7 the most questions of a judged set had the
 right passage first (`benchmarks/search_modes.py`, docs/search.md)."""
 
+LEAST_SPREAD = 0.2
+"""Between the first and the last of a list of cosines. In a short list they lie close, and say little."""
+
 CANDIDATES = 100
 """Passages that each half of a hybrid search gives to the fusion."""
 
@@ -77,8 +80,8 @@ def fused(semantic: Ranking, keyword: Ranking) -> dict[int, float]:
     alone, found fewer right passages first.
     """
     highest, lowest = (semantic[0][1], semantic[-1][1]) if semantic else (1.0, 0.0)
-    spread = highest - lowest
-    scores = {passage_id: (score - lowest) / spread if spread else 1.0 for passage_id, score in semantic}
+    spread = max(highest - lowest, LEAST_SPREAD)
+    scores = {passage_id: 1 - (highest - score) / spread for passage_id, score in semantic}
     for passage_id, share in keyword:
         scores[passage_id] = scores.get(passage_id, 0.0) + KEYWORD_WEIGHT * share
     ordered = sorted(scores.items(), key=lambda item: -item[1])

@@ -148,6 +148,8 @@ def _requeue(
     )
     if requeued.rowcount == 0:
         raise LeaseLost()
+    halfway = sa.and_(jobs.c.id == held.job_id, jobs.c.stage_percent.is_not(None))
+    connection.execute(sa.update(jobs).where(halfway).values(stage_percent=None))
 
 
 def _fail_for_good(connection: Connection, job: Job, held: Orphan, stage: Stage, error: JobError) -> None:

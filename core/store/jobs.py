@@ -114,8 +114,11 @@ def insert(connection: Connection, first: NewJob, *more: NewJob) -> None:
     accounts.check_open(connection, first.account_id)  # after the lock of the account's row, which that one takes
 
 
-FORGOTTEN: Mapping[str, object] = {"options": jobs.c.options.op("-")(sa.literal(SECRET, sa.Text))}
-"""What the row of a job keeps of its options once its input was read, or will not be."""
+FORGOTTEN: Mapping[str, object] = {
+    "options": jobs.c.options.op("-")(sa.literal(SECRET, sa.Text)),
+    "stage_percent": None,
+}
+"""What the row of a job loses once its input was read, or will not be: its secret, and how far the input is fetched."""
 
 
 def _row(new: NewJob) -> dict[str, object]:

@@ -25,6 +25,9 @@ from core.store.tables import passages
 COUNTED = 10_000
 """Passages that are counted at most, in all and for each word: a word in so many tells nothing."""
 
+MOST_TERMS = 32
+"""Words of a query that are looked for, the first ones: each is counted, and looked for in what the others find."""
+
 _NUMBER_BEHIND_A_SIGN = re.compile(r"[-/](?=[0-9])")  # as in the function passage_tsv
 
 
@@ -37,12 +40,23 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
+class Phrase:
+    """Words that follow each other: as they were written, and as each stemmer reads them, a tsquery.
+
+    It is empty where a stemmer passes over all of them (`"to be"`): then what is written decides.
+    """
+
+    written: str
+    by_stemmer: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Keywords:
-    """A query in stems. What a passage must hold, or not, is given as tsqueries; `stems` are all words' together."""
+    """A query in stems: what makes a passage better, what it must hold, and what it must not."""
 
     terms: tuple[Term, ...] = ()
-    phrases: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
+    phrases: tuple[Phrase, ...] = ()
+    excluded: tuple[Phrase, ...] = ()
     stemmers: tuple[str, ...] = ()
 
     @property
@@ -65,8 +79,8 @@ def keywords_of(connection: Connection, account_id: UUID, asked: Asked) -> Keywo
     terms = _terms(connection, stemmers, asked.words)
     return Keywords(
         terms=tuple(_weighed(connection, account_id, terms)),
-        phrases=tuple(filter(None, (_phrase(connection, stemmers, phrase) for phrase in asked.phrases))),
-        excluded=tuple(filter(None, (_phrase(connection, stemmers, word) for word in asked.excluded))),
+        phrases=tuple(_phrase(connection, stemmers, phrase) for phrase in asked.phrases),
+        excluded=tuple(_phrase(connection, stemmers, word) for word in asked.excluded),
         stemmers=stemmers,
     )
 
@@ -105,7 +119,8 @@ def _terms(connection: Connection, stemmers: Sequence[str], words: str) -> list[
         for place, lexemes in found.items():
             stems.setdefault(place, set()).update(lexemes)
     telling = stems.keys() - passed_over or stems.keys()
-    return [_either(map(_quoted, sorted(stems[place]))) for place in sorted(telling)]
+    terms = (_either(map(_quoted, sorted(stems[place]))) for place in sorted(telling))
+    return list(dict.fromkeys(terms))[:MOST_TERMS]
 
 
 def _stems(connection: Connection, stemmer: str, words: str) -> dict[int, list[str]]:
@@ -132,14 +147,12 @@ def _weighed(connection: Connection, account_id: UUID, terms: Sequence[str]) -> 
     return weighed
 
 
-def _phrase(connection: Connection, stemmers: Sequence[str], phrase: str) -> str:
-    """A tsquery for words that follow each other, as any of the stemmers reads them; empty if none sees a word."""
+def _phrase(connection: Connection, stemmers: Sequence[str], phrase: str) -> Phrase:
     plain = _NUMBER_BEHIND_A_SIGN.sub(" ", phrase)
-    found = {
-        connection.scalar(sa.select(sa.cast(sa.func.phraseto_tsquery(sa.cast(name, REGCONFIG), plain), sa.Text)))
-        for name in stemmers
-    }
-    return _either(sorted(filter(None, found)))
+    read = (sa.cast(sa.func.phraseto_tsquery(sa.cast(name, REGCONFIG), plain), sa.Text) for name in stemmers)
+    return Phrase(
+        phrase, tuple(zip(stemmers, (connection.scalar(sa.select(query)) or "" for query in read), strict=True))
+    )
 
 
 def _either(queries: Iterable[str]) -> str:

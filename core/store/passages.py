@@ -93,11 +93,15 @@ def passages_of(
 
 
 def vectors_for(connection: Connection, job_id: UUID, preferred: Sequence[str]) -> tuple[str, int] | None:
-    """The model whose vectors of a job are read, and their dimensions: of several the first that is preferred."""
+    """The model whose vectors of a job are read, and their dimensions.
+
+    Of several the first that is preferred, or else the one that the job itself was embedded with: the earliest.
+    """
     query = (
         sa.select(vectors.c.model, sa.func.vector_dims(vectors.c.vector))
         .join(passages, passages.c.id == vectors.c.passage_id)
         .where(passages.c.job_id == job_id)
+        .order_by(vectors.c.made_at, vectors.c.model)
         .limit(1)
     )
     wanted = [vectors.c.model == name for name in preferred]

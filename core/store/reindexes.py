@@ -101,6 +101,12 @@ def add(connection: Connection, made: Mapping[int, Sequence[float]], model: str)
 
 
 # Whoever erases a job deletes its vectors too, in an order of his own: nobody waits for him here.
+# Whatever length the vectors of the model have next: another release of it may have another.
+_FORGET = sa.text("""
+    DELETE FROM embedding_models AS m
+    WHERE m.name = :model AND NOT EXISTS (SELECT FROM vectors AS v WHERE v.model = m.name)
+""")
+
 _DROP = sa.text("""
     DELETE FROM vectors WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM vectors WHERE model = :model LIMIT :at_most FOR UPDATE SKIP LOCKED
@@ -115,7 +121,10 @@ def drop(connection: Connection, model: str, *, silent_s: float) -> int:
     a reindex is embedding with.
     """
     _refuse_in_use(connection, model, silent_s)
-    return connection.execute(_DROP, {"model": model, "at_most": DROPPED_AT_ONCE}).rowcount
+    dropped = connection.execute(_DROP, {"model": model, "at_most": DROPPED_AT_ONCE}).rowcount
+    if not dropped:
+        connection.execute(_FORGET, {"model": model})
+    return dropped
 
 
 def _refuse_in_use(connection: Connection, model: str, silent_s: float) -> None:

@@ -95,7 +95,7 @@ def write(result: Result, connection: Connection, claim: Claim) -> None:
 
 @write.register
 def _prepared(result: Prepared, connection: Connection, claim: Claim) -> None:
-    values: dict[str, object] = {"duration_s": result.duration_s, "pages": result.pages, "stage_percent": None}
+    values: dict[str, object] = {"duration_s": result.duration_s, "pages": result.pages}
     if result.details is not None:
         values["details"] = details.to_stored(result.details)
     connection.execute(sa.update(jobs).where(jobs.c.id == claim.job_id).values({**values, **FORGOTTEN}))

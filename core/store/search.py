@@ -6,6 +6,7 @@ passage of another one is ever looked at for its own sake. `keywords` makes of t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +22,7 @@ from core.details import Details, from_stored
 from core.job import JobKind
 from core.passages import Passage
 from core.search import Ranking
-from core.store.keywords import Keywords
+from core.store.keywords import Keywords, Phrase
 from core.store.passages import passage_of_row
 from core.store.tables import jobs, passages, vectors
 
@@ -100,7 +101,12 @@ def nearest(connection: Connection, scope: Scope, query: QueryVector, keywords: 
     else:
         connection.execute(sa.text("SET LOCAL hnsw.iterative_scan = strict_order"))
         connection.execute(sa.text(f"SET LOCAL hnsw.ef_search = {max(40, min(limit * 2, 1000))}"))
-    rows = connection.execute(asked.order_by(distance).limit(limit))
+    rows = connection.execute(asked.order_by(distance).limit(limit)).all()
+    if not conditions and len(rows) < limit:  # few vectors, or the index has looked through too many of other accounts
+        exact = _distance(query)
+        asked = sa.select(vectors.c.passage_id, exact.label("distance"))
+        asked = asked.where(vectors.c.account_id == scope.account_id, vectors.c.model == model)
+        rows = connection.execute(asked.order_by(exact, vectors.c.passage_id).limit(limit)).all()
     return [(row.passage_id, 1 - row.distance) for row in rows]
 
 
@@ -168,8 +174,19 @@ def _indexed_distance(query: QueryVector) -> sa.ColumnElement[float]:
 
 
 def _required(keywords: Keywords) -> list[sa.ColumnElement[bool]]:
-    holds = [passages.c.tsv.bool_op("@@")(_query(phrase)) for phrase in keywords.phrases]
-    return [*holds, *(sa.not_(passages.c.tsv.bool_op("@@")(_query(word))) for word in keywords.excluded)]
+    return [*map(_holds, keywords.phrases), *(sa.not_(_holds(word)) for word in keywords.excluded)]
+
+
+def _holds(phrase: Phrase) -> sa.ColumnElement[bool]:
+    """Whether a passage holds the phrase, as its own stemmer reads it."""
+    written = passages.c.text.regexp_match(rf"\m{re.escape(phrase.written)}\M", flags="i")
+    return sa.or_(
+        sa.false(),
+        *(
+            sa.and_(passages.c.stemmer == name, passages.c.tsv.bool_op("@@")(_query(query)) if query else written)
+            for name, query in phrase.by_stemmer
+        ),
+    )
 
 
 def _share(keywords: Keywords) -> sa.ColumnElement[float]:

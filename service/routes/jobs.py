@@ -21,7 +21,7 @@ from core.store import estimates, interventions, jobs, passages
 from core.store.estimates import UNKNOWN
 from core.store.jobs import Job, JobFilter
 from core.subtitles import MAX_LINE_CHARS, MAX_LINES, MIN_LINE_CHARS
-from models.registry import DEFAULT_EMBEDDING, ModelKind, find
+from models.registry import ModelKind, find
 from service.deps import AccountDep, Service, ServiceDep
 from service.formats import from_cursor, job_out, passage_out, to_cursor, transcript_out
 from service.passage_files import PASSAGE_FILES, Export
@@ -184,8 +184,8 @@ def _vectors(connection: Connection, service: Service, job: Job, asked: str | No
         return found if found and found[0] == asked else (asked, find(asked, ModelKind.EMBEDDING).dimensions)
     default = service.default_models.embedding
     own = job.options.model if job.kind is JobKind.DOCUMENT else None
-    found = passages.vectors_for(connection, job.id, [own or default])
-    return found or (default, find(DEFAULT_EMBEDDING, ModelKind.EMBEDDING).dimensions)
+    found = passages.vectors_for(connection, job.id, [own] if own else [])
+    return found or (own or default, find(own or default, ModelKind.EMBEDDING).dimensions)
 
 
 def _passage_place(cursor: str | None) -> tuple[int, int]:

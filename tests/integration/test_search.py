@@ -123,6 +123,14 @@ def test_a_phrase_must_stand_there_and_an_excluded_word_must_not(database: Datab
     ]
 
 
+def test_a_phrase_of_words_that_say_nothing_must_stand_there_as_well(database: Database, ada: Account) -> None:
+    document(database, ada, "The Who played at the harbour.", "Who played here?", language="en")
+    document(database, ada, "The Who played on.", language=None)
+
+    assert set(by_words(database, ada, '"the who" played')) == {"The Who played at the harbour.", "The Who played on."}
+    assert by_words(database, ada, "played -the") == ["Who played here?"]
+
+
 def test_words_are_found_in_every_language_of_the_account(database: Database, ada: Account) -> None:
     document(database, ada, "Die Häuser stehen am Hafen.", language="de")
     document(database, ada, "The harbours are closed.", language="en")
@@ -190,3 +198,18 @@ def test_a_search_can_be_kept_to_some_jobs(database: Database, ada: Account) -> 
     for nowhere in (recordings, none, Scope(ada.id, metadata={"x": 1})):
         assert by_words(database, ada, "moon", nowhere) == []
         assert by_meaning(database, ada, EAST, nowhere) == []
+
+
+def test_an_index_over_all_accounts_loses_nobody_who_has_few_of_the_nearest(database: Database, ada: Account) -> None:
+    crowd = work.open_account(database, "crowd")
+    document(database, crowd, *[f"East {n}" for n in range(60)], vectors=[EAST] * 60)
+    document(database, ada, TIDES, vectors=[NORTH])
+    index = "CREATE INDEX ON vectors USING hnsw ((vector::vector(3)) vector_cosine_ops) WHERE model = 'fake'"
+    work.execute(database, index)
+    with database.transaction() as connection:
+        for setting in ("hnsw.max_scan_tuples = 1", "enable_seqscan = off", "enable_sort = off"):
+            connection.execute(sa.text(f"SET LOCAL {setting}"))
+        found = nearest(connection, Scope(ada.id), QueryVector(work.MODEL, EAST), Keywords(), 10)
+        hits = read(connection, Scope(ada.id), dict(found), None, None)
+
+    assert [hit.passage.text for hit in hits] == [TIDES]

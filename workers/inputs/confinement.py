@@ -80,7 +80,12 @@ _MACHINES = {
             *(76, 90, 91, 268, 452, 92, 94, 93, 260, 132, 235, 261, 280, 188, 189, 190, 197, 198, 199),
             *(29, 30, 31, 272, 248, 249, 250),
         ),
-        refused_online=(29, 310, 311, 101, 425, 438, 30, 31, 272, 248, 249, 250),
+        refused_online=(
+            *(101, 310, 311, 425, 438),
+            *(62, 200, 129, 297, 424),
+            *(76, 90, 91, 268, 452, 92, 94, 93, 260, 132, 235, 261, 280, 188, 189, 190, 197, 198, 199),
+            *(29, 30, 31, 272, 248, 249, 250),
+        ),
         clone=56,
         programs=(59, 322),
     ),
@@ -92,7 +97,12 @@ _MACHINES = {
             *(45, 52, 53, 452, 55, 54, 88, 5, 6, 7, 14, 15, 16),
             *(194, 196, 195, 97, 217, 218, 219),
         ),
-        refused_online=(194, 270, 271, 117, 425, 438, 196, 195, 97, 217, 218, 219),
+        refused_online=(
+            *(117, 270, 271, 425, 438),
+            *(129, 130, 138, 240, 424),
+            *(45, 52, 53, 452, 55, 54, 88, 5, 6, 7, 14, 15, 16),
+            *(194, 196, 195, 97, 217, 218, 219),
+        ),
         clone=220,
         programs=(221, 281),
     ),
@@ -135,7 +145,9 @@ class Reach:
     def grants(self) -> Grants:
         """What it may do besides reading."""
         if self.online is not None:
-            return Grants((*self.online.programs, *_loaders()), devices=(_NULL,), tidies=True)
+            # The loader starts any program that can be read: it is there only where a program has to be.
+            programs = (*self.online.programs, *_loaders()) if self.online.programs else ()
+            return Grants(programs, devices=(_NULL,), tidies=True)
         return NOTHING_ELSE if self.program is None else Grants((self.program, *_loaders()))
 
     def readable(self) -> list[Path]:

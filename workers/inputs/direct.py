@@ -28,7 +28,7 @@ _PIECE_BYTES = 256 * 1024
 _MAX_PAUSE_S = 20.0
 _MAY_PASS = frozenset({408, 425, 429})
 _PAGES = frozenset({"text/html", "application/xhtml+xml"})
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)", re.ASCII)
+_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,15 @@ class _Coming:
         return {**asked, "Range": f"bytes={there}-", "If-Range": self._mark} if there and self._mark else asked
 
     def _take(self, answer: httpx.Response) -> None:
+        if answer.status_code == 416:  # what is there is not of this file any more: the next try begins anew
+            self._mark = ""
         _check_status(answer)
         _check_type(answer)
         self.name = _name_of(answer)
         there, total = _begin_and_total(answer, self.path.stat().st_size)
+        if there and _mark_of(answer) != self._mark:  # the server knows Range, and not If-Range
+            self._mark = ""
+            raise DownloadFailed("The file changed while it was fetched; try again later.")
         self._mark = _mark_of(answer)
         with self.path.open("r+b") as file:
             file.truncate(there)
@@ -123,7 +128,7 @@ def _check_status(answer: httpx.Response) -> None:
     if status in (200, 206):
         return
     said = f"{status} {PHRASES.get(status, '')}".strip()
-    if status >= 500 or status in _MAY_PASS or status == 416:  # the last: what is there is not of this file any more
+    if status >= 500 or status in _MAY_PASS or status == 416:
         raise DownloadFailed(f"The server answered {said} each time it was asked; try again later, or upload the file.")
     if status in (401, 403, 407):
         raise FileUnavailable(f"The server does not give the file to everybody ({said}); upload it instead.")
@@ -162,7 +167,11 @@ def _name_of(answer: httpx.Response) -> str:
     """As the server calls the file, or else the last part of the address where it lies."""
     said = Message()
     said["content-disposition"] = answer.headers.get("content-disposition", "")
-    return _cleaned(said.get_filename("")) or _from_path(str(answer.url))
+    try:
+        named = said.get_filename("")
+    except ValueError:  # a character set that decodes nothing, such as idna
+        named = ""
+    return _cleaned(named) or _from_path(str(answer.url))
 
 
 def _from_path(url: str) -> str:

@@ -54,18 +54,24 @@ def fetch(order: Order, on_bytes: OnBytes) -> Fetched:
     Raises what `youtube.download` and `direct.download` raise, `ChunkTimeout`, `StoreUnavailable` where the disk is
     full, and `Internal`.
     """
-    with _fetcher(order) as process:
-        limits = OpenLimits(order.options.memory_bytes, order.options.total_s, order.options.total_s)
-        try:
-            for said in heard(process, limits, _MAX_LINE_BYTES):
-                if "done" in said:
-                    return _checked(order, said)
-                if "progress" in said:
-                    on_bytes(*_bytes_of(said))
-                attend(said, _SAID)
-            raise _end(order, awaited(process))
-        except ChunkTimeout as error:
-            raise ChunkTimeout(_TOO_LONG) from error
+    try:
+        with _fetcher(order) as process:
+            done = _done(order, process, on_bytes)
+    except ChunkTimeout as error:
+        raise ChunkTimeout(_TOO_LONG) from error
+    return _checked(order, done)  # nobody is left to change what is looked at
+
+
+def _done(order: Order, process: subprocess.Popen[bytes], on_bytes: OnBytes) -> dict[str, Any]:
+    """The last that the process says. Raises the error that it ends with."""
+    limits = OpenLimits(order.options.memory_bytes, order.options.total_s, order.options.total_s)
+    for said in heard(process, limits, _MAX_LINE_BYTES):
+        if "done" in said:
+            return said
+        if "progress" in said:
+            on_bytes(*_bytes_of(said))
+        attend(said, _SAID)
+    raise _end(order, awaited(process))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from core.details import DocumentDetails, Heading
 from workers.inputs.pdf_columns import Box, in_columns
 from workers.inputs.pdf_pages import MAX_PIXELS
 from workers.inputs.pdf_pypdf import MAX_HEADINGS, MAX_LABEL, Locked, Unreadable, one_line
+from workers.inputs.pdf_words import storable
 
 MAX_BOXES = 2_000
 """Of a page whose columns are put in order: PDFium looks through all letters for each."""
@@ -97,7 +98,7 @@ class ByPdfium:
 
     def labels(self) -> tuple[str, ...]:
         """The printed number of each page; none where they are 1, 2, 3 …"""
-        labels = [self._file.get_page_label(at)[:MAX_LABEL] for at in range(self.n_pages)]
+        labels = [storable(self._file.get_page_label(at))[:MAX_LABEL] for at in range(self.n_pages)]
         plain = [str(number) for number in range(1, self.n_pages + 1)]
         return () if labels == plain or not any(labels) else tuple(labels)
 

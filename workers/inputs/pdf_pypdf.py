@@ -94,7 +94,7 @@ class ByPypdf:
         """The printed number of each page; none where they are 1, 2, 3 …, or cannot be told."""
         try:
             with _whatever_it_raises(), budget(_DETAILS_S):
-                labels = tuple(str(label)[:MAX_LABEL] for label in self._reader.page_labels)
+                labels = tuple(storable(str(label))[:MAX_LABEL] for label in self._reader.page_labels)
         except (Unreadable, OverBudget):
             return ()
         return () if labels == tuple(map(str, range(1, len(labels) + 1))) else labels

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import structlog
+from obstore.exceptions import BaseError as BlobError
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import links, ownership
-from core.errors import AddressRefused, LeaseLost, NotFound, UrlNotAllowed
+from core.errors import AddressRefused, Internal, LeaseLost, NotFound, UrlNotAllowed
 from core.links import Link
 from core.store import blobs as blob_store
 from core.store import fetched, jobs
@@ -71,7 +72,11 @@ def _fetch(context: Context, claim: Claim, lease: Lease, order: Order, path: Pat
     learned = Learned(found.name, path.stat().st_size, found.details)
     with context.database.transaction() as connection:
         fetched.take(connection, claim, learned)
-    context.blobs.put(blob_store.input_key(claim.job_id), path)
+    try:
+        context.blobs.put(blob_store.input_key(claim.job_id), path)
+    except (BlobError, OSError) as error:
+        log.error("what was fetched cannot be stored", error=str(error).split("\n")[0])
+        raise Internal from error  # charged: a store that is away has nobody fetch the same file a thousand times
     ownership.check(context.database, context.blobs)  # or it may lie where the store's volume is to be mounted
 
 

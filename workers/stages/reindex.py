@@ -40,12 +40,12 @@ def embed(context: Context, claim: Claim, lease: Lease) -> Reembedded:
         texts = reindexes.texts_of(connection, model, claim.work)
     ruler = context.weights.passage_ruler(model)
     n_cut = sum(ruler.count(text) > ruler.max_tokens for text in texts.values())
-    ids = list(texts)
     vectors: dict[int, list[float]] = {}
-    if ids:
+    if texts:
         with context.pool.use(model, ModelKind.EMBEDDING) as engine:
-            made = engine.embed([texts[id_] for id_ in ids], on_batch=lease.progress)
-            vectors.update(zip(ids, made.tolist(), strict=True))
+            once = list(dict.fromkeys(texts.values()))
+            made = dict(zip(once, engine.embed(once, on_batch=lease.progress).tolist(), strict=True))
+            vectors = {id_: made[text] for id_, text in texts.items()}
     return Reembedded(vectors, model, n_cut)
 
 

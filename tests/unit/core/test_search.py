@@ -42,6 +42,10 @@ def test_cosines_are_taken_relative_to_the_list() -> None:
     assert high == pytest.approx(low)
 
 
+def test_in_a_short_list_a_small_difference_stays_small() -> None:
+    assert list(fused([(1, 0.81), (2, 0.80)], [(2, 1.0)])) == [2, 1]
+
+
 def test_few_of_the_words_lift_nobody_over_what_is_much_nearer() -> None:
     assert list(fused([(1, 0.7), (2, 0.5), (3, 0.1)], [(2, 0.2), (3, 0.1)])) == [1, 2, 3]
     assert list(fused([(1, 0.7), (2, 0.65), (3, 0.1)], [(2, 1.0)])) == [2, 1, 3]

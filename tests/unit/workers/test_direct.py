@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ def test_a_file_is_fetched_with_its_progress(tmp_path: Path, serve: Callable[[An
         ('attachment; filename="C:\\\\a\\\\b.pdf"', "b.pdf"),
         ('attachment; filename="a\x07b.pdf"', "ab.pdf"),
         ("inline", "file.bin"),
+        ("attachment; filename*=idna''x", "file.bin"),
         ('attachment; filename="' + "x" * 500 + '"', "x" * 200),
     ],
 )
@@ -109,6 +111,27 @@ def test_a_file_that_changed_meanwhile_is_fetched_anew(tmp_path: Path, serve: Ca
         return Reply(body=b"new", headers={"ETag": '"new"'})
 
     assert fetch(serve(answer), tmp_path).path.read_bytes() == b"new"
+
+
+CONTINUED_WITH_ANOTHER = Reply(206, b"x", {"Content-Range": "bytes {there}-999999/1000000", "ETag": '"new"'})
+
+
+@pytest.mark.parametrize("refusal", [Reply(416), CONTINUED_WITH_ANOTHER])
+def test_a_server_that_cannot_continue_is_asked_for_the_whole_file(
+    tmp_path: Path, serve: Callable[[Answering], Site], refusal: Reply
+) -> None:
+    def answer(path: str, headers: Mapping[str, str]) -> Reply:
+        if len(found.requests) == 1:
+            return Reply(body=BODY, headers={"ETag": '"old"'}, breaks_after=300_000)
+        if "range" not in headers:
+            return Reply(body=b"new", headers={"ETag": '"new"'})
+        there = headers["range"].removeprefix("bytes=").removesuffix("-")
+        return replace(refusal, headers={name: value.format(there=there) for name, value in refusal.headers.items()})
+
+    found = serve(answer)
+
+    assert fetch(found, tmp_path).path.read_bytes() == b"new"
+    assert ["range" in headers for _, headers in found.requests] == [False, True, False]
 
 
 def test_a_file_without_a_mark_is_fetched_anew(tmp_path: Path, serve: Callable[[Answering], Site]) -> None:

@@ -242,6 +242,14 @@ def test_the_outline_and_the_printed_numbers_are_told(tmp_path: Path) -> None:
     assert [page.label for page in text.pages] == ["i", "ii", "1"]
 
 
+def test_a_printed_number_that_cannot_be_stored_loses_what_cannot(tmp_path: Path) -> None:
+    writer = PdfWriter(clone_from=written(path := tmp_path / "a.pdf", *THREE_PAGES))
+    writer.set_page_label(0, 2, prefix="A\x00-", style=PageLabelStyle.DECIMAL)
+    writer.write(path)
+
+    assert [page.label for page in read(path).pages] == ["A-1", "A-2", "A-3"]
+
+
 def test_plain_numbers_are_no_labels_and_the_title_is_that_of_the_file(tmp_path: Path) -> None:
     writer = PdfWriter(clone_from=outlined(tmp_path / "a.pdf"))
     writer.add_metadata({"/Title": " On\nTides "})
