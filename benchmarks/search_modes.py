@@ -1,6 +1,6 @@
 """What hybrid search makes of the judged set, beside each of its halves.
 
-    python -m benchmarks.search_modes
+    python -m benchmarks.search_modes [--model NAME] [--models-dir FOLDER]
 
 The judged set (`benchmarks.judged`), cut as the service cuts it, is stored in a real PostgreSQL with its words and its
 vectors, and each question is asked in each mode, by the statements and the fusion that the API uses. A row says how
@@ -10,6 +10,7 @@ output and to `benchmarks/results/search_modes.json`.
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,6 @@ from benchmarks.bare_servers import bare_servers
 from benchmarks.judged import Question
 from benchmarks.search_quality import MODEL, THREADS, Way, passages
 from core.job import JobKind
-from core.passages import Passage
 from core.search import CANDIDATES, SearchMode, fused, parse
 from core.store.accounts import Account
 from core.store.jobs import insert
@@ -56,24 +56,24 @@ class Row:
     other: float
 
 
-def stored(database: Database, account: Account, name: str, cut: Sequence[Passage], engine: EmbeddingEngine) -> UUID:
+def stored(database: Database, account: Account, name: str, embedded: Embedded) -> UUID:
     """A document of these passages with their vectors, done; a recording is stored as one too, with its seconds."""
     new = work.new_job(account, JobKind.DOCUMENT)
     with database.transaction() as connection:
         insert(connection, replace(new, input=replace(new.input, name=name)))
+    cut = embedded.passages
     prepared = Prepared([PassageBatch(len(cut))], pages=1, texts=[cut], language="en")
     work.complete(database, work.claim_one(database, new.id), prepared)
-    vectors = engine.embed([passage.text for passage in cut]).tolist()
-    work.complete(database, work.claim_one(database, new.id), Embedded(cut, vectors, MODEL))
+    work.complete(database, work.claim_one(database, new.id), embedded)
     work.finish(database, new.id)
     return new.id
 
 
 def asked(
-    connection: Connection, account: Account, question: str, vector: Sequence[float], mode: SearchMode
+    connection: Connection, account: Account, question: str, query: QueryVector, mode: SearchMode
 ) -> Iterator[tuple[str, str]]:
     """What a search finds, best first: the name of each source, and the text."""
-    scope, query = Scope(account.id), QueryVector(MODEL, vector)
+    scope = Scope(account.id)
     keywords = keywords_of(connection, account.id, parse(question))
     by_meaning = nearest(connection, scope, query, keywords, CANDIDATES)
     by_words = matching(connection, scope, keywords, CANDIDATES)
@@ -101,24 +101,31 @@ def measured(mode: str, ranks: Sequence[tuple[Question, float]]) -> Row:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--model", default=MODEL, help="the embedding model, of those in models/registry.py")
+    parser.add_argument("--models-dir", type=Path, help="folder with one folder of weights a model")
+    chosen = parser.parse_args()
     everything = judged.load()
-    spec = registry.find(MODEL, ModelKind.EMBEDDING)
-    weights = Weights(None, Path(tempfile.gettempdir()) / "scribelane-weights", download=False)
+    spec = registry.find(chosen.model, ModelKind.EMBEDDING)
+    weights = Weights(chosen.models_dir, Path(tempfile.gettempdir()) / "scribelane-weights", download=False)
     engine = EmbeddingEngine(weights.locate(spec), spec, device="cpu", threads=THREADS)
     rows = []
-    print(f"{len(everything.questions)} questions, {MODEL}\n")
+    print(f"{len(everything.questions)} questions, {spec.name}\n")
     print("| mode | right first | in first 3 | MRR | same words | some | other |")
     print("|---|---|---|---|---|---|---|")
     with bare_servers() as servers:
         account = work.open_account(servers.database, "judge")
         for name, group in groupby(passages(everything, weights, Way()), key=lambda one: one[0]):
-            stored(servers.database, account, name, [passage for _, passage in group], engine)
+            cut = [passage for _, passage in group]
+            made = engine.embed([passage.text for passage in cut]).tolist()
+            stored(servers.database, account, name, Embedded(cut, made, spec.name))
         vectors = engine.embed([question.ask for question in everything.questions], query=True).tolist()
+        queries = [QueryVector(spec.name, vector) for vector in vectors]
         for mode in SearchMode:
             with servers.database.transaction() as connection:
                 ranks = [
-                    (question, rank(asked(connection, account, question.ask, vector, mode), question))
-                    for question, vector in zip(everything.questions, vectors, strict=True)
+                    (question, rank(asked(connection, account, question.ask, query, mode), question))
+                    for question, query in zip(everything.questions, queries, strict=True)
                 ]
             rows.append(row := measured(mode, ranks))
             shares = [share for share in asdict(row).values() if isinstance(share, float)]

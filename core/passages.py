@@ -23,7 +23,7 @@ from core.details import Chapter, Heading
 from core.packing import Border, CountTokens, Group, Packing, Part, Ruler, Unit, pack
 from core.page_flow import Page as Page  # what `from_pages` takes is named here, too
 from core.page_flow import sentences
-from core.punctuation import ENDS_SENTENCE
+from core.punctuation import ASKS, ENDS_SENTENCE
 
 PAUSE_S = 1.0
 """Who is silent this long after a sentence has probably finished a thought: the passage closes there from half of
@@ -229,10 +229,12 @@ def _spoken_parts(segments: Sequence[TimedText], chapters: Sequence[Chapter]) ->
 
 
 def _spoken_border(segment: TimedText, following: TimedText | None) -> Border:
-    if not ENDS_SENTENCE.search(segment.text):
+    """What ends with the segment. A question does not: it stands with what follows it, the answer as a rule."""
+    if ASKS.search(segment.text) or not ENDS_SENTENCE.search(segment.text):
         return Border.NONE
-    pauses = following is None or following.start_s - segment.end_s >= PAUSE_S
-    return Border.PARAGRAPH if pauses else Border.SENTENCE
+    if following is None or following.start_s - segment.end_s >= PAUSE_S or ASKS.search(following.text):
+        return Border.PARAGRAPH
+    return Border.SENTENCE
 
 
 def _begin(group: Sequence[Unit]) -> float:

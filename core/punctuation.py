@@ -14,6 +14,9 @@ _CLOSING = "\"'”’»)\\]」』）"
 ENDS_SENTENCE = re.compile(rf"[.!?…。！？][{_CLOSING}]*$")
 """Found in a text that ends a sentence, perhaps inside quotation marks or brackets."""
 
+ASKS = re.compile(rf"[?？؟][{_CLOSING}]*$")
+"""Found in a text that asks something."""
+
 ENDS_CLAUSE = re.compile(rf"[,;:，、；：–—][{_CLOSING}]*$")
 """Found in a text after which a reader takes a breath."""
 

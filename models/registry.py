@@ -107,6 +107,15 @@ MODELS: tuple[ModelSpec, ...] = (
         max_tokens=256,
     ),
     ModelSpec(
+        name="all-mpnet-base-v2",
+        kind=ModelKind.EMBEDDING,
+        repository="sentence-transformers/all-mpnet-base-v2",
+        revision="e8c3b32edf5434bc2275fc9bab85f82640a19130",
+        files=pins.MPNET,
+        dimensions=768,
+        max_tokens=384,
+    ),
+    ModelSpec(
         name="bge-small-en-v1.5",
         kind=ModelKind.EMBEDDING,
         repository="BAAI/bge-small-en-v1.5",

@@ -207,6 +207,22 @@ def test_a_pause_after_a_sentence_closes_a_passage_of_five_seconds() -> None:
     assert times(from_segments(segments, count_words, NO_LIMIT, cut=NO_OVERLAP)) == [(0, 6), (7.5, 9)]
 
 
+def test_a_question_stays_with_its_answer() -> None:
+    segments = spoken((0, 11, "What does the day begin with?"), (11.2, 13, "A pot of tea."), (13.2, 25, "Then I walk."))
+    assert texts(from_segments(segments, count_words, NO_LIMIT, cut=NO_OVERLAP)) == [
+        "What does the day begin with? A pot of tea.",
+        "Then I walk.",
+    ]
+
+
+def test_a_question_after_five_seconds_begins_a_passage() -> None:
+    segments = spoken((0, 6, "I walk the walls."), (6.2, 8, "“And then?”"), (8.2, 9, "Tea."))
+    assert texts(from_segments(segments, count_words, NO_LIMIT, cut=NO_OVERLAP)) == [
+        "I walk the walls.",
+        "“And then?” Tea.",
+    ]
+
+
 def test_a_passage_that_grows_too_long_goes_back_to_its_last_sentence() -> None:
     segments = spoken((0, 8, "One."), (8, 16, "two"), (16, 24, "three"), (24, 32, "four."))
     assert times(from_segments(segments, count_words, NO_LIMIT)) == [(0, 8), (8, 32)]
