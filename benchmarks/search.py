@@ -4,8 +4,9 @@
 
 Passages of made-up words (some frequent, most rare, as in real text) with clustered vectors are spread over accounts in
 a real PostgreSQL: half of them in one account, the rest over the others. Each way of searching is asked the same
-questions by the statements that the API uses. Recall is the share of the ten best by exact comparison that are among
-the ten found. A row for each way goes to standard output and to `benchmarks/results/search.json`.
+questions by the statements that the API uses. Recall is the share of the ten best that are among the ten found: of the
+nearest by exact comparison, or of those that hold the most of the words where every passage with one is looked at. A
+row for each way goes to standard output and to `benchmarks/results/search.json`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from unittest.mock import patch
 from uuid import UUID
 
 import numpy as np
@@ -26,7 +28,7 @@ from sqlalchemy.engine import Connection
 from benchmarks.bare_servers import BareServers, bare_servers
 from core.job import JobKind
 from core.search import CANDIDATES, fused, parse
-from core.store import vector_indexes
+from core.store import search, vector_indexes
 from core.store.keywords import Keywords, keywords_of
 from core.store.search import QueryVector, Scope, matching, nearest, read
 from tests.integration import work
@@ -190,6 +192,10 @@ def main() -> None:
         exact = {scope: list(asked(servers, semantic, scope, queries)) for scope in (large, small)}
         best = {scope: [found for found, _ in answers] for scope, answers in exact.items()}
         rows.append(row("semantic, exact, account of half", exact[large], None))
+        with patch.object(search, "LOOKED_AT", chosen.passages):
+            looked = {scope: list(asked(servers, keyword, scope, queries)) for scope in (large, small)}
+        most = {scope: [found for found, _ in answers] for scope, answers in looked.items()}
+        rows.append(row("keyword, all looked at, account of half", looked[large], None))
         began = time.perf_counter()
         vector_indexes.renew(servers.database)
         print(f"{chosen.passages} passages, {chosen.accounts} accounts; index in {time.perf_counter() - began:.0f} s\n")
@@ -199,8 +205,8 @@ def main() -> None:
             ("semantic, account of half", semantic, large, best[large]),
             ("semantic, small account", semantic, small, best[small]),
             ("semantic, one job", semantic, within, best[large]),
-            ("keyword, account of half", keyword, large, None),
-            ("keyword, small account", keyword, small, None),
+            ("keyword, account of half", keyword, large, most[large]),
+            ("keyword, small account", keyword, small, most[small]),
             ("hybrid, account of half", hybrid, large, None),
             ("hybrid, small account", hybrid, small, None),
         )

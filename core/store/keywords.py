@@ -22,8 +22,15 @@ from core.search import Asked, words_of
 from core.stemmers import UNKNOWN
 from core.store.tables import passages
 
-COUNTED = 10_000
-"""Passages that are counted at most, in all and for each word: a word in so many tells nothing."""
+SAMPLE = 2_000
+"""Passages of an account, drawn by chance, by which it is told how frequent a word is."""
+
+COUNTED = 1_000
+"""A word that is rare in the sample is looked up in the index, up to so many passages."""
+
+_DIGITS = 12  # of a hash, in hexadecimal: what a float holds
+_RARE = 20
+"""Passages of a sample: from fewer nothing can be told but that the word is rare."""
 
 MOST_TERMS = 32
 """Words of a query that are looked for, the first ones: each is counted, and looked for in what the others find."""
@@ -33,10 +40,11 @@ _NUMBER_BEHIND_A_SIGN = re.compile(r"[-/](?=[0-9])")  # as in the function passa
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A word of the query: its stems as a tsquery, and how much it says."""
+    """A word of the query: its stems as a tsquery, how much it says, and in about how many passages it stands."""
 
     query: str
     weight: float
+    n_passages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +70,7 @@ class Keywords:
     @property
     def any_term(self) -> str:
         """A passage that holds any word."""
-        return _either(term.query for term in self.terms)
-
-    @property
-    def any_rare_term(self) -> str:
-        """A passage that holds a word which says something; any word where none does."""
-        return _either(term.query for term in self.terms if term.weight > _SAYS_NOTHING) or self.any_term
-
-
-_SAYS_NOTHING = math.log(1 + 0.5 / (COUNTED + 0.5))
+        return either(term.query for term in self.terms)
 
 
 def keywords_of(connection: Connection, account_id: UUID, asked: Asked) -> Keywords:
@@ -119,7 +119,7 @@ def _terms(connection: Connection, stemmers: Sequence[str], words: str) -> list[
         for place, lexemes in found.items():
             stems.setdefault(place, set()).update(lexemes)
     telling = stems.keys() - passed_over or stems.keys()
-    terms = (_either(map(_quoted, sorted(stems[place]))) for place in sorted(telling))
+    terms = (either(map(_quoted, sorted(stems[place]))) for place in sorted(telling))
     return list(dict.fromkeys(terms))[:MOST_TERMS]
 
 
@@ -137,14 +137,40 @@ def _weighed(connection: Connection, account_id: UUID, terms: Sequence[str]) -> 
     """The terms with what they weigh among the account's passages."""
     if not terms:
         return []
-    own = sa.select(sa.literal(1)).select_from(passages).where(passages.c.account_id == account_id)
-    n_all = connection.scalar(sa.select(sa.func.count()).select_from(own.limit(COUNTED).subquery())) or 0
+    n_drawn, n_all, held = _drawn(connection, account_id, terms)
     weighed = []
-    for term in terms:
-        holding = own.where(passages.c.tsv.bool_op("@@")(sa.cast(term, TSQUERY))).limit(COUNTED)
-        n = connection.scalar(sa.select(sa.func.count()).select_from(holding.subquery())) or 0
-        weighed.append(Term(term, math.log(1 + (n_all - n + 0.5) / (n + 0.5))))
+    for term, n_held in zip(terms, held, strict=True):
+        n = n_held * n_all // max(n_drawn, 1)
+        if n_drawn == SAMPLE and n_held < _RARE:
+            n = _n_passages(connection, account_id, term)
+        weighed.append(Term(term, math.log(1 + (n_all - n + 0.5) / (n + 0.5)), n))
     return weighed
+
+
+def _drawn(connection: Connection, account_id: UUID, terms: Sequence[str]) -> tuple[int, int, Sequence[int]]:
+    """A sample of the account's passages, all if they are not so many: its size, how many there are in all, and how
+    many of the sample hold each term.
+
+    Hashes of texts fall anywhere: those with the smallest are a sample, which an index has in order, and how far the
+    last of so many is from nothing tells how many there are (Bar-Yossef et al., Counting Distinct Elements in a Data
+    Stream, 2002).
+    """
+    place = sa.func.md5(passages.c.text)
+    sample = sa.select(passages.c.tsv, place.label("place")).where(passages.c.account_id == account_id)
+    drawn = sample.order_by(place).limit(SAMPLE).subquery()
+    held = [sa.func.count().filter(drawn.c.tsv.bool_op("@@")(sa.cast(term, TSQUERY))) for term in terms]
+    n_drawn, last, *counts = connection.execute(sa.select(sa.func.count(), sa.func.max(drawn.c.place), *held)).one()
+    if n_drawn < SAMPLE:
+        return n_drawn, n_drawn, counts
+    reached = (int(last[:_DIGITS], 16) + 1) / 16**_DIGITS
+    return n_drawn, max(n_drawn, round(n_drawn / reached)), counts
+
+
+def _n_passages(connection: Connection, account_id: UUID, term: str) -> int:
+    """How many hold the term, `COUNTED` at most."""
+    own = sa.select(sa.literal(1)).select_from(passages).where(passages.c.account_id == account_id)
+    holding = own.where(passages.c.tsv.bool_op("@@")(sa.cast(term, TSQUERY))).limit(COUNTED)
+    return connection.scalar(sa.select(sa.func.count()).select_from(holding.subquery())) or 0
 
 
 def _phrase(connection: Connection, stemmers: Sequence[str], phrase: str) -> Phrase:
@@ -155,8 +181,14 @@ def _phrase(connection: Connection, stemmers: Sequence[str], phrase: str) -> Phr
     )
 
 
-def _either(queries: Iterable[str]) -> str:
+def either(queries: Iterable[str]) -> str:
+    """A tsquery that asks for any of these."""
     return " | ".join(f"({query})" for query in queries)
+
+
+def all_of(queries: Iterable[str]) -> str:
+    """A tsquery that asks for all of these."""
+    return " & ".join(f"({query})" for query in queries)
 
 
 def _quoted(lexeme: str) -> str:

@@ -7,27 +7,37 @@ passage of another one is ever looked at for its own sake. `keywords` makes of t
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from itertools import accumulate
+from operator import add
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from pgvector.sqlalchemy import Vector
-from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
+from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.engine import Connection
 
 from core.details import Details, from_stored
 from core.job import JobKind
 from core.passages import Passage
 from core.search import Ranking
-from core.store.keywords import Keywords, Phrase
+from core.store.keywords import Keywords, Phrase, all_of, either
 from core.store.passages import passage_of_row
 from core.store.tables import jobs, passages, vectors
 
+LOOKED_AT = 2_000
+"""Passages with a rare word of the query that are looked at, and as many of each of two kinds without: a frequent word
+stands in so many that there is no telling them apart by it."""
+
 _PROXIMITY = 0.1
 """What words that stand close together add to the score of a passage, at most: it decides between equals."""
+
+_COMPARED = 4
+"""For each passage wanted, so many are compared by that: it takes longer than all else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +121,42 @@ def nearest(connection: Connection, scope: Scope, query: QueryVector, keywords: 
 
 
 def matching(connection: Connection, scope: Scope, keywords: Keywords, limit: int) -> Ranking:
-    """The passages that hold the most of the query's words, the rarer ones first, each with its share of them."""
+    """The passages that hold the most of the query's words, the rarer ones first, each with its share of them.
+
+    Not every passage that holds a frequent word is looked at: see `_candidates`.
+    """
     if not keywords.terms:
         return []
-    near = sa.func.ts_rank_cd(passages.c.tsv, _query(keywords.any_term), 32) * _PROXIMITY
+    candidates = sa.union(*(_candidates(scope, keywords, query) for query in _worth_a_look(keywords))).subquery()
     share = _share(keywords).label("share")
-    score = (_share(keywords) + near).label("score")
-    asked = (
-        sa.select(passages.c.id, share, score)
-        .where(passages.c.account_id == scope.account_id, passages.c.tsv.bool_op("@@")(_query(keywords.any_rare_term)))
-        .where(*_required(keywords))
-    )
+    held = sa.select(passages.c.id, passages.c.tsv, share)
+    held = held.where(passages.c.account_id == scope.account_id, passages.c.id.in_(sa.select(candidates.c.id)))
+    best = held.order_by(share.desc(), passages.c.id).limit(limit * _COMPARED).subquery()
+    near = sa.func.ts_rank_cd(best.c.tsv, _query(keywords.any_term), 32) * _PROXIMITY
+    asked = sa.select(best.c.id, best.c.share).order_by((best.c.share + near).desc(), best.c.id).limit(limit)
+    return [(row.id, row.share) for row in connection.execute(asked)]
+
+
+def _worth_a_look(keywords: Keywords) -> Iterator[str]:
+    """What a passage has to hold one of: a rare word, all of the frequent ones, or the least frequent of those."""
+    ordered = sorted(keywords.terms, key=lambda term: term.n_passages)
+    up_to = accumulate(term.n_passages for term in ordered)
+    n_rare = sum(n <= LOOKED_AT for n in up_to)
+    rare, frequent = ordered[:n_rare], ordered[n_rare:]
+    if rare:
+        yield either(term.query for term in rare)
+    if frequent:
+        yield all_of(term.query for term in frequent)
+        yield frequent[0].query
+
+
+def _candidates(scope: Scope, keywords: Keywords, query: str) -> sa.Select[Any]:
+    """Passages that a tsquery finds, as many as are looked at."""
+    found = sa.select(passages.c.id).where(passages.c.account_id == scope.account_id)
+    found = found.where(passages.c.tsv.bool_op("@@")(_query(query)), *_required(keywords))
     if conditions := scope.conditions():
-        asked = asked.join(jobs, jobs.c.id == passages.c.job_id).where(*conditions)
-    rows = connection.execute(asked.order_by(score.desc(), passages.c.id).limit(limit))
-    return [(row.id, row.share) for row in rows]
+        found = found.join(jobs, jobs.c.id == passages.c.job_id).where(*conditions)
+    return sa.select(found.limit(LOOKED_AT).subquery())
 
 
 def read(
@@ -191,11 +222,12 @@ def _holds(phrase: Phrase) -> sa.ColumnElement[bool]:
 
 def _share(keywords: Keywords) -> sa.ColumnElement[float]:
     """Of the weight of all terms, that of those which the passage holds."""
-    queries = sa.cast([term.query for term in keywords.terms], ARRAY(TSQUERY))
-    weights = sa.cast([term.weight for term in keywords.terms], ARRAY(sa.Float))
-    term = sa.func.unnest(queries, weights).table_valued("query", "weight", name="term").render_derived()
-    held = sa.func.sum(term.c.weight).filter(passages.c.tsv.bool_op("@@")(term.c.query))
-    return sa.select(sa.func.coalesce(held / sa.func.sum(term.c.weight), 0.0)).correlate(passages).scalar_subquery()
+    total = sum(term.weight for term in keywords.terms)
+    held = (
+        sa.case((passages.c.tsv.bool_op("@@")(_query(term.query)), term.weight / total), else_=0.0)
+        for term in keywords.terms
+    )
+    return reduce(add, held)
 
 
 def _query(text: str) -> sa.ColumnElement[Any]:

@@ -13,6 +13,7 @@ from core.job import JobKind
 from core.passages import Passage
 from core.search import parse
 from core.stemmers import STEMMERS
+from core.store import keywords, search
 from core.store.accounts import Account
 from core.store.keywords import Keywords, keywords_of, words_that_match
 from core.store.results import Embedded, Prepared
@@ -87,6 +88,43 @@ def test_words_find_the_passage_that_holds_the_rarest_of_them(
 ) -> None:
     document(database, ada, TIDES, BREAD, PUMP)
     assert by_words(database, ada, query)[0] == first
+
+
+def weights(database: Database, account: Account, query: str) -> dict[str, float]:
+    """What each word of a query weighs, the heaviest first, by its stem."""
+    with database.transaction() as connection:
+        terms = keywords_of(connection, account.id, parse(query)).terms
+    return {term.query.strip("'()"): term.weight for term in sorted(terms, key=lambda term: -term.weight)}
+
+
+def test_a_word_weighs_by_how_few_passages_hold_it_counted_or_drawn_by_chance(
+    database: Database, ada: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document(database, ada, *(f"boat {n} {'lamp' if n % 2 else 'rope'}" for n in range(400)), "boat and kettle")
+    counted = weights(database, ada, "boat lamp kettle")
+    monkeypatch.setattr(keywords, "SAMPLE", 100)
+    drawn = weights(database, ada, "boat lamp kettle")
+    assert list(counted) == list(drawn) == ["kettl", "lamp", "boat"]
+    assert drawn == pytest.approx(counted, rel=0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("query", ["boat rope kettle", "boat rope lamp kettle", "kettle"])
+def test_among_many_passages_with_frequent_words_the_one_with_a_rare_word_is_found(
+    database: Database, ada: Account, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr(search, "LOOKED_AT", 3)
+    document(database, ada, *(f"boat {n} {'lamp' if n % 2 else 'rope'}" for n in range(30)), "boat and kettle")
+    assert by_words(database, ada, query)[0] == "boat and kettle"
+
+
+def test_of_frequent_words_alone_the_passage_with_all_of_them_comes_first(
+    database: Database, ada: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "LOOKED_AT", 3)
+    document(database, ada, *(f"{'lamp' if n % 2 else 'rope'} {n}" for n in range(30)), "rope and lamp")
+    found = by_words(database, ada, "rope lamp")
+    assert found[0] == "rope and lamp"
+    assert len(found) > 1
 
 
 EMPTY = [
