@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 
 from benchmarks.written_pages import passages
 from models import half_precision
-from models.embedder import CPU_TOKENS, EmbeddingEngine
+from models.embedder import EmbeddingEngine
 from models.registry import DEFAULT_EMBEDDING, ModelKind, find
-from models.token_batches import how_many, longest_first
+from models.token_batches import CPU_TOKENS, how_many, longest_first
 from workers.engines import Weights
 
 RESULTS = Path(__file__).parent / "results" / "embedding_backends.json"

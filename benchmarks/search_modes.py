@@ -1,11 +1,12 @@
 """What hybrid search makes of the judged set, beside each of its halves.
 
-    python -m benchmarks.search_modes [--model NAME] [--models-dir FOLDER]
+    python -m benchmarks.search_modes [--model NAME] [--models-dir FOLDER] [--reranker FOLDER]
 
 The judged set (`benchmarks.judged`), cut as the service cuts it, is stored in a real PostgreSQL with its words and its
 vectors, and each question is asked in each mode, by the statements and the fusion that the API uses. A row says how
-many questions have a right passage first and among the first three, and the mean reciprocal rank. It goes to standard
-output and to `benchmarks/results/search_modes.json`.
+many questions have a right passage first and among the first three, and the mean reciprocal rank. With the folder of a
+cross-encoder there is one more, of hybrid search whose best hits it reads again. It goes to standard output and to
+`benchmarks/results/search_modes.json`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from benchmarks.bare_servers import bare_servers
 from benchmarks.judged import Question
 from benchmarks.search_quality import MODEL, THREADS, Way, passages
 from core.job import JobKind
-from core.search import CANDIDATES, SearchMode, fused, parse
+from core.search import CANDIDATES, RERANKED, SearchMode, fused, parse, reordered
 from core.store.accounts import Account
 from core.store.jobs import insert
 from core.store.keywords import keywords_of
@@ -37,6 +38,7 @@ from core.work import PassageBatch
 from models import registry
 from models.embedder import EmbeddingEngine
 from models.registry import ModelKind
+from models.reranker import RerankingEngine
 from tests.integration import work
 from workers.engines import Weights
 
@@ -54,6 +56,16 @@ class Row:
     same: float
     some: float
     other: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """The questions with their vectors, and where what may answer them is stored."""
+
+    database: Database
+    account: Account
+    questions: Sequence[Question]
+    queries: Sequence[QueryVector]
 
 
 def stored(database: Database, account: Account, name: str, embedded: Embedded) -> UUID:
@@ -100,16 +112,40 @@ def measured(mode: str, ranks: Sequence[tuple[Question, float]]) -> Row:
     return Row(mode, first, in_three, sum(1 / at for _, at in ranks) / len(ranks), **kinds)
 
 
+def reread(hits: Sequence[tuple[str, str]], question: str, engine: RerankingEngine) -> list[tuple[str, str]]:
+    """The same in the order of the cross-encoder, which reads the best of them."""
+    scores = engine.scores(question, [text for _, text in hits[:RERANKED]]).tolist()
+    return [hits[place] for place in reordered(range(len(hits)), dict(enumerate(scores)))]
+
+
+def ranks_of(judging: Judging, mode: SearchMode, reranker: RerankingEngine | None) -> list[tuple[Question, float]]:
+    """Where each question has its first right passage in one mode."""
+    ranks = []
+    with judging.database.transaction() as connection:
+        for question, query in zip(judging.questions, judging.queries, strict=True):
+            hits = asked(connection, judging.account, question.ask, query, mode)
+            best = hits if reranker is None else iter(reread(list(hits), question.ask, reranker))
+            ranks.append((question, rank(best, question)))
+    return ranks
+
+
+def printed(row: Row) -> Row:
+    shares = [share for share in asdict(row).values() if isinstance(share, float)]
+    print(f"| {row.mode} | {' | '.join(f'{share:.2f}' for share in shares)} |", flush=True)
+    return row
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--model", default=MODEL, help="the embedding model, of those in models/registry.py")
     parser.add_argument("--models-dir", type=Path, help="folder with one folder of weights a model")
+    parser.add_argument("--reranker", type=Path, help="folder of a cross-encoder")
     chosen = parser.parse_args()
+    folder: Path | None = chosen.reranker
     everything = judged.load()
     spec = registry.find(chosen.model, ModelKind.EMBEDDING)
     weights = Weights(chosen.models_dir, Path(tempfile.gettempdir()) / "scribelane-weights", download=False)
     engine = EmbeddingEngine(weights.locate(spec), spec, device="cpu", threads=THREADS)
-    rows = []
     print(f"{len(everything.questions)} questions, {spec.name}\n")
     print("| mode | right first | in first 3 | MRR | same words | some | other |")
     print("|---|---|---|---|---|---|---|")
@@ -121,16 +157,12 @@ def main() -> None:
             stored(servers.database, account, name, Embedded(cut, made, spec.name))
         vectors = engine.embed([question.ask for question in everything.questions], query=True).tolist()
         queries = [QueryVector(spec.name, vector) for vector in vectors]
-        for mode in SearchMode:
-            with servers.database.transaction() as connection:
-                ranks = [
-                    (question, rank(asked(connection, account, question.ask, query, mode), question))
-                    for question, query in zip(everything.questions, queries, strict=True)
-                ]
-            rows.append(row := measured(mode, ranks))
-            shares = [share for share in asdict(row).values() if isinstance(share, float)]
-            print(f"| {mode} | {' | '.join(f'{share:.2f}' for share in shares)} |", flush=True)
-    engine.close()
+        engine.close()
+        judging = Judging(servers.database, account, everything.questions, queries)
+        rows = [printed(measured(mode, ranks_of(judging, mode, None))) for mode in SearchMode]
+        if folder is not None:
+            reranker = RerankingEngine(folder, registry.reranker(folder.name), device="cpu", threads=THREADS)
+            rows.append(printed(measured("hybrid, re-ranked", ranks_of(judging, SearchMode.HYBRID, reranker))))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 

@@ -18,7 +18,10 @@ from core.lanes import CONTROL_QUEUE, INFERENCE_QUEUES, IO_QUEUES, QUERY_QUEUE
 from core.settings import VISIBILITY_TIMEOUT_S
 
 EMBED_QUERY = "embed_query"
-"""The one task with a result: the vector of a search query."""
+"""A task with a result: the vector of a search query."""
+
+RERANK = "rerank"
+"""The other one: how well each of some passages answers a query."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@
     │   ├── InvalidRequest           invalid_request
     │   │   ├── UnknownModel         unknown_model
     │   │   ├── UrlNotAllowed        url_not_allowed
+    │   │   ├── NoReranker           rerank_not_configured
     │   │   ├── EmptyUpload          empty_upload
     │   │   └── IdempotencyMismatch  idempotency_mismatch
     │   ├── RateLimited              rate_limited
@@ -129,6 +130,12 @@ class UrlNotAllowed(InvalidRequest):
     """This service does not fetch that URL."""
 
     code = "url_not_allowed"
+
+
+class NoReranker(InvalidRequest):
+    """This service has no model that re-ranks: leave `rerank` out, or ask its operator for one."""
+
+    code = "rerank_not_configured"
 
 
 class EmptyUpload(InvalidRequest):

@@ -7,7 +7,7 @@ vectors, and by the share of the query's words that they hold. `fused` makes one
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,6 +22,9 @@ LEAST_SPREAD = 0.2
 
 CANDIDATES = 100
 """Passages that each half of a hybrid search gives to the fusion."""
+
+RERANKED = 30
+"""Hits that a cross-encoder reads, at most: each is a forward pass of its own."""
 
 _PARTS = re.compile(r'(?P<no>(?<!\S)-)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+))')
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -86,6 +89,11 @@ def fused(semantic: Ranking, keyword: Ranking) -> dict[int, float]:
         scores[passage_id] = scores.get(passage_id, 0.0) + KEYWORD_WEIGHT * share
     ordered = sorted(scores.items(), key=lambda item: -item[1])
     return {passage_id: score / (1 + KEYWORD_WEIGHT) for passage_id, score in ordered}
+
+
+def reordered(ids: Sequence[int], scores: Mapping[int, float]) -> list[int]:
+    """Passages in the order of a re-ranker: those that it scored, the best first, then the others as they were."""
+    return sorted(ids, key=lambda passage_id: -scores.get(passage_id, -1.0))
 
 
 def overlap(one: Passage, other: Passage) -> bool:

@@ -26,6 +26,9 @@ VISIBILITY_TIMEOUT_S = 900
 """A message that is not acknowledged for so long is delivered again; nothing renews it."""
 
 
+RERANK_LIMIT_S = 20
+"""Whatever is set: the query worker gives a search no more of its time."""
+
 ComputeType = Literal[
     "", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
 ]  # fmt: skip
@@ -61,6 +64,7 @@ class Settings(BaseSettings):
     # Models.
     whisper_model: str = Field("", description="default model; empty: `base` on a CPU, larger on a GPU")
     embedding_model: str = Field("", description="default model; empty: `all-MiniLM-L6-v2`")
+    rerank_model: str = Field("", description="cross-encoder that re-ranks searches; empty: none")
     models_dir: Path | None = Field(None, description="folder with one folder of weights a model")
     cache_dir: Path = Field(Path.home() / ".cache" / "scribelane", description="where joined weights are kept")
     hub_download: bool = Field(True, description="fetch missing weights from the Hugging Face hub")
@@ -97,6 +101,7 @@ class Settings(BaseSettings):
 
     # Search.
     query_timeout_s: float = Field(5.0, gt=0, description="how long a search waits for its query's vector")
+    rerank_timeout_s: float = Field(5.0, gt=0, le=RERANK_LIMIT_S, description="how long it then waits to be re-ranked")
 
     # Transcripts as srt and vtt.
     subtitle_line_chars: int = Field(42, ge=MIN_LINE_CHARS, le=MAX_LINE_CHARS, description="columns in a line")

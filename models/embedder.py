@@ -17,14 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import half_precision
-from models.batching import BatchSize
-from models.errors import OutOfDeviceMemory, device_errors
+from models.errors import device_errors
 from models.registry import ModelSpec
-from models.token_batches import how_many, longest_first
-
-CPU_TOKENS, CUDA_TOKENS = 1024, 16_384
-"""Tokens in a forward pass, until the device has no room for so many. A CPU is quickest while a layer's numbers stay
-in its cache; a GPU has to be filled."""
+from models.token_batches import budget, in_batches
 
 
 class EmbeddingEngine:
@@ -47,7 +42,7 @@ class EmbeddingEngine:
         self._spec = spec
         self._device = device
         self._dtype = half_precision.best(device)
-        self._batch_tokens = BatchSize(CUDA_TOKENS if device.startswith("cuda") else CPU_TOKENS)
+        self._batch_tokens = budget(device)
         with device_errors():
             self._model: Any = SentenceTransformer(str(folder), device=device, local_files_only=True)
             half_precision.shorten(self._model, self._dtype)
@@ -61,20 +56,11 @@ class EmbeddingEngine:
         """
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         tokens = self._tokens(texts, query=query)
-        waiting = longest_first([len(ids) for ids in tokens])
-        while waiting:
-            width = len(tokens[waiting[0]])
-            n = how_many(len(waiting), width, self._batch_tokens.n)
-            batch = waiting[:n]
-            try:
-                with device_errors():
-                    vectors[batch] = self._infer([tokens[place] for place in batch])
-            except OutOfDeviceMemory as error:
-                self._take_less(n, width, error)
-                continue
-            del waiting[:n]
-            if on_batch is not None:
-                on_batch()
+
+        def infer(batch: list[int]) -> None:
+            vectors[batch] = self._infer([tokens[place] for place in batch])
+
+        in_batches([len(ids) for ids in tokens], self._batch_tokens, infer, on_batch)
         return vectors
 
     def _tokens(self, texts: Sequence[str], *, query: bool) -> list[list[int]]:
@@ -106,12 +92,6 @@ class EmbeddingEngine:
             pooled = self._model(on_device)["sentence_embedding"].float()
         vectors: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
         return vectors
-
-    def _take_less(self, n_texts: int, width: int, error: OutOfDeviceMemory) -> None:
-        """So many texts of this width were too many. Raises `error` where it was one."""
-        if n_texts == 1:
-            raise error
-        self._batch_tokens.halve(n_texts * width, error)
 
     def close(self) -> None:
         """Let the model go; torch keeps the freed memory of a GPU for itself until it is told to empty its cache."""

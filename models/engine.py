@@ -145,3 +145,13 @@ class Embedder(Engine, Protocol):
         each batch, and lets through what that raises.
         """
         ...
+
+
+class Reranker(Engine, Protocol):
+    """Reads a query and a text together, and says how well the text answers."""
+
+    def scores(
+        self, query: str, texts: Sequence[str], *, on_batch: Callable[[], object] | None = None
+    ) -> NDArray[np.float32]:
+        """One score a text, 0 to 1, in their order; shape (n,). `on_batch` as for `Embedder.embed`."""
+        ...

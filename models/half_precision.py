@@ -1,7 +1,7 @@
-"""Which numbers an embedding model is multiplied in: half precision where the device has instructions for it.
+"""Which numbers a model of texts is multiplied in: half precision where the device has instructions for it.
 
-Before this stands a model as it was loaded, in float32; after it `embedder` runs it under `computing`. Only the
-weights of linear layers are kept and multiplied in fewer bits, with sums in float32. Layer norms, the residual
+Before this stands a model as it was loaded, in float32; after it `embedder` and `reranker` run it under `computing`.
+Only the weights of linear layers are kept and multiplied in fewer bits, with sums in float32. Layer norms, the residual
 stream, pooling and the last normalisation stay in float32, which keeps a vector's cosine to that of float32 above
 0.9999 (the same model converted as a whole falls to 0.996) at the same speed: `benchmarks.embedding`.
 """

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Literal, overload
 
 from models import cold_start
-from models.engine import Embedder, Engine, Transcriber
+from models.engine import Embedder, Engine, Reranker, Transcriber
 from models.errors import OutOfDeviceMemory
 from models.registry import ModelKind
 
@@ -74,6 +74,8 @@ class Pool:
     def use(self, name: str, kind: Literal[ModelKind.WHISPER]) -> AbstractContextManager[Transcriber]: ...
     @overload
     def use(self, name: str, kind: Literal[ModelKind.EMBEDDING]) -> AbstractContextManager[Embedder]: ...
+    @overload
+    def use(self, name: str, kind: Literal[ModelKind.RERANKER]) -> AbstractContextManager[Reranker]: ...
     @overload
     def use(self, name: str, kind: ModelKind) -> AbstractContextManager[Engine]: ...
     def use(self, name: str, kind: ModelKind) -> AbstractContextManager[Engine]:

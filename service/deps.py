@@ -28,7 +28,10 @@ _bearer = HTTPBearer(auto_error=False, description="An API key, `sl_…`, from `
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Everything that the API holds while it runs. A worker unheard of for `worker_silence_s` is taken for gone."""
+    """Everything that the API holds while it runs. A worker unheard of for `worker_silence_s` is taken for gone.
+
+    `rerank_timeout_s` None: no model re-ranks.
+    """
 
     database: Database
     blobs: Blobs
@@ -42,6 +45,7 @@ class Service:
     url_hosts: UrlHosts
     default_models: DefaultModels
     query_timeout_s: float
+    rerank_timeout_s: float | None
     worker_silence_s: float
 
 

@@ -20,7 +20,6 @@ from core.store.batches import Batch, Refused
 from core.store.estimates import Estimate
 from core.store.jobs import Job
 from core.store.passages import StoredPassage
-from core.store.search import Hit
 from core.transcript import HeardLanguage, TranscriptSegment, language_probability, plain_text, spoken_language
 from service.schemas import (
     BatchErrorOut,
@@ -45,7 +44,7 @@ from service.schemas import (
     WarningOut,
     WordOut,
 )
-from service.searching import Answer
+from service.searching import Answer, Ranked
 
 
 def job_out(job: Job, estimate: Estimate, base_url: str, *, reused_from: UUID | None = None) -> JobOut:
@@ -224,11 +223,16 @@ def search_out(answer: Answer, asked: SearchMode) -> SearchOut:
     if answer.mode is not asked:
         message = "No query worker answered in time: these passages were found by their words alone."
         warnings.append(SearchWarningOut(code=SearchUnavailable.code, message=message))
-    hits = [_hit_out(one.hit, one.score, answer.matched) for one in answer.hits]
+    if answer.rerank_failed:
+        message = "No query worker re-ranked these passages in time: they stand in the order of the search alone."
+        warnings.append(SearchWarningOut(code="rerank_unavailable", message=message))
+    hits = [_hit_out(one, answer.matched) for one in answer.hits]
     return SearchOut(mode=answer.mode, hits=hits, warnings=warnings)
 
 
-def _hit_out(hit: Hit, score: float, matched: Set[str]) -> HitOut:
+def _hit_out(ranked: Ranked, matched: Set[str]) -> HitOut:
+    hit = ranked.hit
+    reread = {} if ranked.rerank is None else {"rerank": round(ranked.rerank, 4)}
     video_id = hit.details.video_id if isinstance(hit.details, MediaDetails) else None
     return HitOut(
         job_id=hit.job_id,
@@ -236,8 +240,8 @@ def _hit_out(hit: Hit, score: float, matched: Set[str]) -> HitOut:
         name=hit.name,
         text=hit.passage.text,
         highlights=spans_of(hit.passage.text, matched),
-        score=round(score, 4),
-        scores=ScoresOut(semantic=_rounded(hit.semantic), keyword=_rounded(hit.keyword)),
+        score=round(ranked.score, 4),
+        scores=ScoresOut(semantic=_rounded(hit.semantic), keyword=_rounded(hit.keyword), **reread),
         citation=citation_out(
             hit.passage,
             section=hit.passage.section,

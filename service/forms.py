@@ -139,6 +139,9 @@ class SearchIn(BaseModel):
     metadata: Annotated[dict[str, Any], BeforeValidator(storable)] | None = Field(
         None, description="Of jobs whose metadata holds all of this."
     )
+    rerank: bool | None = Field(
+        None, description="Whether a cross-encoder reads the best hits once more; null: if the service has one."
+    )
 
     @field_validator("query")
     @classmethod

@@ -246,14 +246,18 @@ class SearchWarningOut(BaseModel):
 
 
 class ScoresOut(BaseModel):
-    """What each half of a search says of a passage; null where it was not asked."""
+    """What each part of a search says of a passage; null where it was not asked."""
 
     semantic: float | None = Field(description="Cosine similarity of the passage and the query, at most 1.")
     keyword: float | None = Field(description="Share of the query's words that it holds, by how rare they are.")
+    rerank: float | None = Field(None, description="Of the cross-encoder, 0 to 1; left out where it has not read it.")
 
 
 class HitOut(BaseModel):
-    """A passage found. `score`, at most 1, is that of the mode: of a hybrid search how high both halves rank it."""
+    """A passage found. `score`, at most 1, is that of the mode: of a hybrid search how high both halves rank it.
+
+    Hits with `scores.rerank` stand first, in its order.
+    """
 
     job_id: UUID
     kind: JobKind

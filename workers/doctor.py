@@ -30,7 +30,7 @@ from core.store.blobs import Blobs
 from core.store.session import Database
 from models import devices
 from models.errors import ComputeTypeUnsupported, DeviceFailed, ModelError, WeightsMissing
-from models.registry import DEFAULT_EMBEDDING, ModelKind, default_whisper, find
+from models.registry import DEFAULT_EMBEDDING, UNPINNED, ModelKind, default_whisper, find, reranker
 from models.whisper import batch_limits
 from workers.engines import Weights, budget_bytes
 from workers.inputs import ocr
@@ -93,13 +93,17 @@ def _ocr(own: Settings) -> Iterator[Finding]:
 def _models(own: Settings) -> Iterator[Finding]:
     here = Weights(own.models_dir, own.cache_dir, download=False)
     device = "cuda:0" if _n_gpus() else own.device
-    wanted = (
+    wanted = [
         (own.whisper_model or default_whisper(device), ModelKind.WHISPER),
         (own.embedding_model or DEFAULT_EMBEDDING, ModelKind.EMBEDDING),
-    )
+    ]
+    if own.rerank_model:
+        wanted.append((own.rerank_model, ModelKind.RERANKER))
     for name, kind in wanted:
         try:
-            yield Finding(f"weights of {name}", f"verified, in {here.locate(find(name, kind))}")
+            spec = reranker(name) if kind is ModelKind.RERANKER else find(name, kind)
+            state = "verified" if UNPINNED not in spec.files.values() else "not pinned"
+            yield Finding(f"weights of {name}", f"{state}, in {here.locate(spec)}")
         except ModelError as error:
             to_come = own.hub_download and isinstance(error, WeightsMissing)
             state = "not here; the first job would download them" if to_come else "not usable"

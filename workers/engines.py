@@ -60,6 +60,8 @@ class Loader:
     """Of Whisper; empty: the device's best."""
 
     def __call__(self, name: str, kind: ModelKind) -> Engine:
+        if kind is ModelKind.RERANKER:
+            return self._reranker(registry.reranker(name))
         spec = registry.find(name, kind)
         if spec.fake:
             return FakeTranscriber(self.fake_speed) if kind is ModelKind.WHISPER else FakeEmbedder()
@@ -68,7 +70,7 @@ class Loader:
 
     def size_bytes(self, name: str, kind: ModelKind) -> int:
         """What a model will take on the device, by its files. The weights are fetched first where they are not here."""
-        spec = registry.find(name, kind)
+        spec = registry.reranker(name) if kind is ModelKind.RERANKER else registry.find(name, kind)
         if spec.fake:
             return 0
         stored = weights.size_bytes(spec, self.weights.locate(spec))
@@ -87,6 +89,11 @@ class Loader:
         engine = EmbeddingEngine(folder, spec, device=self.device, threads=self.threads)
         check_dimensions(engine, spec)
         return engine
+
+    def _reranker(self, spec: ModelSpec) -> Engine:
+        from models.reranker import RerankingEngine
+
+        return RerankingEngine(self.weights.locate(spec), spec, device=self.device, threads=self.threads)
 
 
 def check_dimensions(engine: Embedder, spec: ModelSpec) -> None:

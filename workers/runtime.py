@@ -32,7 +32,7 @@ from core.store.workers import WorkerRecord
 from models import devices
 from models.pool import Budget, Pool
 from models.registry import DEFAULT_EMBEDDING, default_whisper
-from workers import rescue, scratch
+from workers import reranking, rescue, scratch
 from workers.attempts import Attempts
 from workers.chores import Ages, Household, Periods, backups, chores, indexes
 from workers.engines import Loader, Weights, as_seen, budget_bytes
@@ -103,6 +103,7 @@ def start() -> None:
         device=f"{worker.host}/{worker.device}",
         default_whisper=own.whisper_model or default_whisper(own.device),
         query_model=own.embedding_model or DEFAULT_EMBEDDING,
+        rerank_model=own.rerank_model,
         scratch=held.folder,
         fetching=_fetching(own),
     )
@@ -202,13 +203,14 @@ def check_media(database: Database, blobs: Blobs) -> None:
 
 
 def warm(context: Context) -> None:
-    """Load the model that searches. Raises `Misconfigured` where its vectors are not as long as the stored ones."""
+    """Load the models that search. Raises `Misconfigured` where its vectors are not as long as the stored ones."""
     asked = embed_query(context, "warm")
     try:
         with context.database.transaction() as connection:
             dimensions.check(connection, asked["model"], len(asked["vector"]))
     except SQLAlchemyError as error:
         log.warning("cannot tell how long the stored vectors are", error=str(error).split("\n")[0])
+    reranking.warm(context)
 
 
 def _give_back(database: Database, worker_id: str, max_failures: int) -> None:

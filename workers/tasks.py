@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, NoReturn
 from uuid import UUID
 
 import structlog
 
-from core.broker import EMBED_QUERY
+from core.broker import EMBED_QUERY, RERANK
 from core.job import Stage
+from core.settings import RERANK_LIMIT_S
 from models.errors import DeviceFailed, OutOfDeviceMemory
 from workers import beat, rescue, runtime
 from workers.attempts import ProcessSpent
 from workers.celery_app import app
+from workers.reranking import rerank
+from workers.stages.context import Context
 from workers.stages.embed import embed_query
 
 log = structlog.get_logger(__name__)
@@ -42,11 +46,21 @@ for _stage in Stage:
 
 @app.task(name=EMBED_QUERY, ignore_result=False, soft_time_limit=20, time_limit=30)
 def _embed_query(text: str) -> dict[str, Any]:
-    """The vector of a search query, the only task with a result: somebody waits for it."""
+    """The vector of a search query. This task and the next have a result: somebody waits for it."""
+    return _answered(lambda context: embed_query(context, text))
+
+
+@app.task(name=RERANK, ignore_result=False, soft_time_limit=RERANK_LIMIT_S + 5, time_limit=RERANK_LIMIT_S + 10)
+def _rerank(account_id: str, query: str, ids: list[int], within_s: float) -> dict[str, Any]:
+    """How well passages answer a query. Its own limits are for a batch that hangs."""
+    return _answered(lambda context: rerank(context, UUID(account_id), query, ids, within_s))
+
+
+def _answered(ask: Callable[[Context], dict[str, Any]]) -> dict[str, Any]:
     try:
-        return embed_query(runtime.current().attempts.context, text)
+        return ask(runtime.current().attempts.context)
     except (DeviceFailed, OutOfDeviceMemory, MemoryError):
-        log.exception("this process cannot embed any more")
+        log.exception("this process cannot read queries any more")
         _end_process()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
@@ -54,6 +54,13 @@ def passages_of_chunk(connection: Connection, job_id: UUID, chunk_ordinal: int) 
     """The passages that one embed chunk of a document turns into vectors."""
     query = sa.select(passages).where(passages.c.job_id == job_id, passages.c.chunk_ordinal == chunk_ordinal)
     return [passage_of_row(row) for row in connection.execute(query.order_by(passages.c.ordinal))]
+
+
+def texts_of(connection: Connection, account_id: UUID, ids: Collection[int]) -> dict[int, str]:
+    """The texts of these passages, by their ids; of those that there are in this account."""
+    query = sa.select(passages.c.id, passages.c.text)
+    rows = connection.execute(query.where(passages.c.account_id == account_id, passages.c.id.in_(ids)))
+    return {row.id: row.text for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

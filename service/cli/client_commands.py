@@ -157,6 +157,9 @@ def search(
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only jobs with it; repeat it.")
     ] = None,
+    rerank: Annotated[
+        bool | None, typer.Option("--rerank/--no-rerank", help="By a cross-encoder; default: if there is one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     url: Url = None,
     key: Key = None,
@@ -164,14 +167,17 @@ def search(
 ) -> None:
     """Find passages by meaning and by words, with the page or the time where they stand."""
     with connected(url, key, data_dir) as client:
-        found = client.found(query, limit=limit, mode=mode, kind=kind, metadata=_pairs(metadata))
+        wanted = {"limit": limit, "mode": mode, "kind": kind, "metadata": _pairs(metadata), "rerank": rerank}
+        found = client.found(query, **wanted)
     for warning in found.warnings:
         typer.echo(warning["message"], err=True)
     for hit in found.hits:
         if as_json:
             typer.echo(json.dumps({name: getattr(hit, name) for name in Hit.__slots__}, ensure_ascii=False))
         else:
-            typer.echo(f"{hit.score:.2f}  {hit.name}, {citation(hit)}\n      {_highlighted(hit)}\n")
+            reread = hit.scores.get("rerank")
+            score = hit.score if reread is None else reread  # by which they are in order
+            typer.echo(f"{score:.2f}  {hit.name}, {citation(hit)}\n      {_highlighted(hit)}\n")
     if not found.hits:
         typer.echo("Nothing found.", err=True)
 

@@ -142,6 +142,12 @@ def _check_settings() -> None:
     for kind, model in ((ModelKind.WHISPER, own.whisper_model), (ModelKind.EMBEDDING, own.embedding_model)):
         if model and model not in names(kind):
             raise Misconfigured(f"There is no {kind} model named {model!r}; there are {', '.join(names(kind))}.")
+    if own.rerank_model and own.rerank_model not in names(ModelKind.RERANKER) and own.models_dir is None:
+        known = ", ".join(names(ModelKind.RERANKER))
+        raise Misconfigured(
+            f"There is no re-ranker named {own.rerank_model!r}; there are {known}, "
+            "and any that lies in a folder of that name under SCRIBELANE_MODELS_DIR."
+        )
 
 
 def use_local_service(data_dir: Path) -> None:

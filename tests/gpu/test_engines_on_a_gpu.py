@@ -15,8 +15,10 @@ from models import devices, half_precision, weights
 from models.batching import BatchSize
 from models.embedder import EmbeddingEngine
 from models.engine import TranscribeOptions
-from models.registry import ModelKind, ModelSpec, find
+from models.registry import ModelKind, ModelSpec, find, reranker
+from models.reranker import RerankingEngine
 from models.whisper import WhisperEngine
+from tests import cross_encoder
 from workers.inputs.audio import DecodedAudio, decode, render_chunk, speech_regions
 from workers.stages.transcribe import hear
 
@@ -70,6 +72,19 @@ def test_vectors_of_the_gpu_are_those_of_the_cpu_though_it_multiplies_in_half_pr
     monkeypatch.setattr(half_precision, "best", lambda device: torch.float32)
     on_cpu = EmbeddingEngine(folder, spec, device="cpu", threads=1)
     assert np.all(np.sum(on_gpu.embed(texts) * on_cpu.embed(texts), axis=1) > 0.9999)
+
+
+def test_a_cross_encoder_scores_in_half_precision_about_as_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cross_encoder.write(tmp_path / "tiny", tmp_path / "weights")
+    texts = ["The moon does most of the work.", "Bread needs time.", "The tide comes later every day."]
+    on_gpu = RerankingEngine(folder, reranker("tiny"), device="cuda:0", threads=1)
+    monkeypatch.setattr(half_precision, "best", lambda device: torch.float32)
+    on_cpu = RerankingEngine(folder, reranker("tiny"), device="cpu", threads=1)
+    np.testing.assert_allclose(
+        on_gpu.scores("Why is it late?", texts), on_cpu.scores("Why is it late?", texts), atol=0.02
+    )
 
 
 def test_a_batch_of_texts_that_the_gpu_has_no_room_for_is_halved(tmp_path: Path) -> None:

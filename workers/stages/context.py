@@ -40,7 +40,8 @@ class Context:
     tiers allow, its defaults, and a folder for files in work.
 
     `device` is this worker's own, with its host. `default_whisper` is for transcriptions that name no model;
-    `query_model` embeds searches, and all jobs that ask for no other. `fetching`: how inputs are fetched
+    `query_model` embeds searches, and all jobs that ask for no other; `rerank_model`, where there is one, reads
+    what they found once more. `fetching`: how inputs are fetched
     whose URL was submitted.
     """
 
@@ -55,6 +56,7 @@ class Context:
     default_whisper: str
     query_model: str
     scratch: Path
+    rerank_model: str = ""
     fetching: FetchOptions = field(default_factory=lambda: FetchOptions(UrlHosts()))
 
     def whisper_model(self, claim: Claim) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.passages import Passage
-from core.search import Asked, Ranking, fused, overlap, parse, spans_of, words_of
+from core.search import Asked, Ranking, fused, overlap, parse, reordered, spans_of, words_of
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,11 @@ SHORT: list[tuple[Ranking, Ranking, list[int]]] = [
 @pytest.mark.parametrize(("semantic", "keyword", "best"), SHORT)
 def test_a_list_may_be_short_or_empty(semantic: Ranking, keyword: Ranking, best: list[int]) -> None:
     assert list(fused(semantic, keyword)) == best
+
+
+def test_what_a_re_ranker_has_read_comes_first_in_its_order_and_the_rest_keeps_its_own() -> None:
+    assert reordered([5, 6, 7, 8], {6: 0.0, 5: 0.2, 7: 0.9}) == [7, 5, 6, 8]
+    assert reordered([5, 6, 7], {}) == [5, 6, 7]
 
 
 def passage(**place: float) -> Passage:

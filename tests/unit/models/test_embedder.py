@@ -12,9 +12,10 @@ from sentence_transformers import SentenceTransformer
 
 from models import weights
 from models.batching import BatchSize
-from models.embedder import CPU_TOKENS, EmbeddingEngine, token_counter
+from models.embedder import EmbeddingEngine, token_counter
 from models.errors import OutOfDeviceMemory
 from models.registry import DEFAULT_EMBEDDING, ModelKind, find
+from models.token_batches import CPU_TOKENS
 
 SPEC = find(DEFAULT_EMBEDDING, ModelKind.EMBEDDING)
 SENTENCES = [

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import WeightsMismatch, WeightsMissing
-from models.registry import ModelKind, ModelSpec, WheelPart, find
+from models.registry import ModelKind, ModelSpec, WheelPart, find, reranker
 from models.weights import locate
 
 WEIGHTS = b"the weights " * 1000
@@ -143,3 +143,22 @@ def test_a_download_that_fails_is_missing_weights(tmp_path: Path, monkeypatch: p
 def test_a_fake_model_has_no_weights_to_look_for(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="fake"):
         locate(find("fake", ModelKind.WHISPER), models_dir=None, cache_dir=tmp_path, download=True)
+
+
+def test_a_re_ranker_that_is_not_registered_is_the_operators_own_and_taken_as_it_is(tmp_path: Path) -> None:
+    own = reranker("house")
+    with pytest.raises(WeightsMissing, match=f"put its files into {tmp_path / 'house'}$"):
+        locate(own, models_dir=tmp_path, cache_dir=tmp_path, download=True)
+
+    (tmp_path / "house").mkdir()
+    (tmp_path / "house/config.json").write_bytes(CONFIG)
+    with pytest.raises(WeightsMissing, match=r"lacks tokenizer.json, model.safetensors"):
+        locate(own, models_dir=tmp_path, cache_dir=tmp_path, download=True)
+
+    for name in ("tokenizer.json", "model.safetensors"):
+        (tmp_path / "house" / name).write_bytes(b"anything")
+    assert locate(own, models_dir=tmp_path, cache_dir=tmp_path, download=False) == tmp_path / "house"
+
+
+def test_a_registered_re_ranker_is_pinned_like_every_other_model() -> None:
+    assert reranker("ms-marco-MiniLM-L6-v2") is find("ms-marco-MiniLM-L6-v2", ModelKind.RERANKER)

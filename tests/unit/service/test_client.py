@@ -9,9 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
 from service import client as client_module
 from service.answers import JobStatus
+from service.cli import app
 from service.client import Client, ClientError
 from service.embedded import free_port
 from tests.unit.service.answering import Answer, as_job, as_json, problem, refused, serving
@@ -146,6 +148,22 @@ def test_a_search_returns_hits_with_their_citations() -> None:
     assert [(found.name, found.citation, found.highlights) for found in hits] == [
         ("a.pdf", {"page_from": 3, "page_to": 3}, [[0, 5]])
     ]
+
+
+@pytest.mark.parametrize(("flags", "asked_for"), [([], None), (["--rerank"], True), (["--no-rerank"], False)])
+def test_the_command_line_asks_for_a_re_ranker_or_none_and_shows_its_score(
+    flags: list[str], asked_for: bool | None
+) -> None:
+    hit = {"job_id": "7", "kind": "document", "name": "a.pdf", "text": "Tides.", "score": 0.9, "highlights": []}
+    hit |= {
+        "citation": {"page_from": 3, "page_to": 3, "label": "p. 3"},
+        "scores": {"semantic": 0.9, "keyword": None, "rerank": 0.25},
+    }
+    with serving(as_json({"mode": "hybrid", "hits": [hit], "warnings": []})) as (url, asked):
+        done = CliRunner().invoke(app, ["search", "moon", "--url", url, "--key", "k", *flags])
+
+    assert done.output.startswith("0.25  a.pdf, p. 3")
+    assert json.loads(asked.bodies[0]).get("rerank") is asked_for
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

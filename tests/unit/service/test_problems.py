@@ -30,6 +30,7 @@ EXPECTED = {
     "invalid_request": 422,
     "unknown_model": 422,
     "url_not_allowed": 422,
+    "rerank_not_configured": 422,
     "empty_upload": 422,
     "idempotency_mismatch": 422,
     "quota_exceeded": 429,

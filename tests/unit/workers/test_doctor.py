@@ -43,6 +43,23 @@ def test_the_default_model_of_the_machine_is_looked_for_and_never_downloaded(
     assert all("would download" in finding.state and finding.advice for finding in findings)
 
 
+def test_a_re_ranker_is_looked_for_where_one_is_configured(looked_for: list[tuple[str, bool]]) -> None:
+    findings = list(doctor._models(Settings(hub_download=False, rerank_model="bge-reranker-v2-m3")))
+
+    assert looked_for[-1] == ("bge-reranker-v2-m3", False)
+    assert (findings[-1].what, findings[-1].state) == ("weights of bge-reranker-v2-m3", "not usable")
+
+
+def test_a_re_ranker_of_the_operators_own_is_told_from_one_whose_bytes_are_pinned(tmp_path: Path) -> None:
+    (tmp_path / "house").mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / "house" / name).write_bytes(b"{}")
+
+    found = list(doctor._models(Settings(models_dir=tmp_path, rerank_model="house")))[-1]
+
+    assert (found.state, found.advice) == (f"not pinned, in {tmp_path / 'house'}", "")
+
+
 def test_what_youtube_needs_is_shown_with_its_versions() -> None:
     versions = {finding.what: finding for finding in doctor._versions(Settings())}
     (runtime,) = doctor._youtube(Settings())

@@ -1,0 +1,35 @@
+"""How well passages answer a query, from the cross-encoder of the worker on the lane `query`.
+
+`searching` asks this of the best that it found, if a model is configured, and goes on without it if none answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from celery import Celery
+
+from core.broker import RERANK
+from core.errors import SearchUnavailable
+from service import query_worker
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What is to be read: passages of an account, by their ids, against a query."""
+
+    account_id: UUID
+    query: str
+    ids: Sequence[int]
+
+
+def scores_of(celery: Celery, read: Read, timeout_s: float) -> dict[int, float]:
+    """A score, 0 to 1, for each passage that is still there. Raises `SearchUnavailable` when none comes in time."""
+    args = [str(read.account_id), read.query, list(read.ids), timeout_s]
+    answer = query_worker.ask(celery, RERANK, args, timeout_s)
+    if answer["scores"] is None:
+        raise SearchUnavailable("The query worker did not read the passages in time.")
+    scores: dict[int, float] = dict(answer["scores"])
+    return scores
