@@ -166,7 +166,12 @@ class Settings(BaseSettings):
                 "after which the broker delivers a message again"
             )
         if self.fetch_s >= self.soft_time_limit_s:
-            raise ValueError("fetch_s must be below soft_time_limit_s, in which the input is opened as well")
+            raise ValueError("fetch_s must be below soft_time_limit_s, in which what was fetched is stored as well")
+        if self.input_s >= self.soft_time_limit_s:
+            raise ValueError(
+                "input_s must be below soft_time_limit_s, or a long input is stopped before its own time is up: "
+                "lower input_s, or raise soft_time_limit_s and time_limit_s"
+            )
         if self.stall_s >= self.soft_time_limit_s:
             raise ValueError("stall_s must be below soft_time_limit_s, or a stage that hangs is never taken for hung")
         return self

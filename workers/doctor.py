@@ -12,11 +12,11 @@ import ctypes
 import importlib.metadata
 import importlib.util
 import math
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import redis
 from obstore.exceptions import BaseError as BlobError
@@ -79,9 +79,18 @@ def _youtube(own: Settings) -> Iterator[Finding]:
     advice = "" if version else "YouTube refuses most downloads without one: install scribelane[worker], or Deno."
     yield Finding("JavaScript runtime", f"Deno {version}" if version else "none that yt-dlp can use", advice)
     if own.youtube_cookies_file is not None:
-        readable = os.access(own.youtube_cookies_file, os.R_OK)
-        advice = "" if readable else "Check SCRIBELANE_YOUTUBE_COOKIES_FILE."
-        yield Finding("cookies for YouTube", "can be read" if readable else "cannot be read", advice)
+        yield _cookies(own.youtube_cookies_file)
+
+
+def _cookies(file: Path) -> Finding:
+    from workers.inputs import cookies
+
+    what, advice = "cookies for YouTube", f"Export them anew, and check {cookies.SETTING} and who may read its file."
+    try:
+        found = cookies.read(file)
+    except cookies.CookiesUnreadable as error:
+        return Finding(what, f"cannot be read: {error}", advice)
+    return Finding(what, f"{found.n_of_youtube} that have not expired", "" if found.n_of_youtube else advice)
 
 
 def _ocr(own: Settings) -> Iterator[Finding]:

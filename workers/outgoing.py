@@ -31,6 +31,7 @@ Lookup = Callable[[str, int], Sequence[str]]
 """All addresses that a host has, for a port. Raises `OSError` if it has none."""
 
 _CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+_OF_A_BODY = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 
 
 @dataclass(slots=True)
@@ -120,8 +121,8 @@ def private_of(proxy: str | None) -> frozenset[tuple[str, int]]:
 def client(
     hosts: UrlHosts, *, proxy: str | None = None, silence_s: float = 20.0, lookup: Lookup = addresses_of
 ) -> httpx.Client:
-    """Fetches from these hosts alone, and follows redirects to them. Whatever it is to reach besides raises
-    `AddressRefused`; a server that says nothing for `silence_s` a `httpx.TransportError`.
+    """Fetches from these hosts alone, and follows redirects to them, whose bodies it does not read. Whatever it is to
+    reach besides raises `AddressRefused`; a server that says nothing for `silence_s` a `httpx.TransportError`.
 
     A proxy looks names up itself, and its operator answers for what it reaches: then only hosts are checked here.
     """
@@ -152,9 +153,10 @@ class _Checked(httpx.BaseTransport):
             reason = error.message.removeprefix("url: ")
             raise AddressRefused(f"The URL leads to where this service does not fetch: {reason}") from error
         if not self._is_direct:
-            return self._inner.handle_request(request)
+            return _without_body(self._inner.handle_request(request))
         assert url.hostname is not None
-        return self._through(request, url.hostname, url.port or (443 if url.scheme == "https" else 80))
+        port = url.port or (443 if url.scheme == "https" else 80)
+        return _without_body(self._through(request, url.hostname, port))
 
     def _through(self, request: httpx.Request, host: str, port: int) -> httpx.Response:
         """Send it to the first of the host's addresses that answers, after all of them were checked."""
@@ -184,3 +186,12 @@ def _to(request: httpx.Request, host: str, port: int, address: str) -> httpx.Req
     url = request.url.copy_with(host=address, port=port)
     named = {**request.extensions, "sni_hostname": host}
     return httpx.Request(request.method, url, headers=request.headers, stream=request.stream, extensions=named)
+
+
+def _without_body(answer: httpx.Response) -> httpx.Response:
+    """Of a redirect its head alone: httpx would read the body into memory, however long it is, before it goes on."""
+    if not answer.has_redirect_location:
+        return answer
+    answer.close()  # ends the connection as well
+    kept = [(name, value) for name, value in answer.headers.multi_items() if name not in _OF_A_BODY]
+    return httpx.Response(answer.status_code, headers=kept)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from fastapi.testclient import TestClient
 
 from core.dispatch import Dispatcher
@@ -16,9 +17,10 @@ from core.job import JobStatus
 from core.links import UrlHosts
 from core.store import fetched, jobs
 from core.store.accounts import Account
-from core.store.blobs import input_key
+from core.store.blobs import Blobs, input_key
 from core.store.fetched import Learned
 from core.store.session import Database
+from tests.chaptered import Mark, chaptered
 from tests.conftest import write_tiers
 from tests.integration import work
 from tests.integration.test_tiers_hold import SAMPLE, context
@@ -195,6 +197,82 @@ def test_a_file_that_is_not_there_fails_its_job_at_once(
 
     found = api.get(job["status_url"]).json()
     assert (found["status"], found["error"]["code"]) == ("failed", "file_unavailable")
+
+
+def test_a_worker_without_room_charges_nobody_and_tries_again(
+    api: TestClient, attempts: Attempts, database: Database, media: Site, small_disk: Path
+) -> None:
+    job = api.post("/v1/transcriptions", json={"url": f"{media.url}/talk.ogg", "model": "fake"}).json()
+
+    prepared(replace(attempts, context=replace(attempts.context, scratch=small_disk)), database, job)
+    assert tuple(work.execute(database, "SELECT status, failures, uncharged FROM chunks")[0]) == ("queued", 0, 1)
+    prepared(attempts, database, job)
+
+    assert api.get(job["status_url"]).json()["stage"] == "transcribe"
+
+
+def test_what_was_fetched_slowly_is_opened_in_an_attempt_of_its_own(
+    api: TestClient, attempts: Attempts, database: Database, media: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = api.post("/v1/transcriptions", json={"url": f"{media.url}/talk.ogg", "model": "fake"}).json()
+
+    def too_late(*_: object, **__: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr("workers.inputs.opening.decoding", too_late)
+    prepared(attempts, database, job)
+    assert api.get(job["status_url"]).json()["status"] == "processing"
+    prepared(attempts, database, job)  # it had all of the time
+
+    assert api.get(job["status_url"]).json()["error"]["code"] == "timeout"
+    assert [path for path, _ in media.requests] == ["/talk.ogg"]
+
+
+def test_nothing_is_fetched_that_could_not_be_kept(
+    api: TestClient, attempts: Attempts, database: Database, media: Site, small_disk: Path
+) -> None:
+    full = Blobs((small_disk / "blobs").as_uri())
+    (small_disk / "rest").write_bytes(bytes(32 * 1024))
+    job = api.post("/v1/transcriptions", json={"url": f"{media.url}/talk.ogg", "model": "fake"}).json()
+
+    prepared(replace(attempts, context=replace(attempts.context, blobs=full)), database, job)
+
+    assert tuple(work.execute(database, "SELECT status, failures, uncharged FROM chunks")[0]) == ("queued", 0, 1)
+    assert media.requests == []
+
+
+CHAPTERS = [Mark("At sea", 0, 40), Mark("On the shore", 40, 87)]
+
+
+def test_the_chapters_of_an_upload_are_shown_and_kept_to(
+    api: TestClient, attempts: Attempts, database: Database, tmp_path: Path
+) -> None:
+    recording = chaptered(tmp_path / "talk.m4a", "The tides", CHAPTERS, length_s=90)
+    sent = {"file": ("talk.m4a", recording.read_bytes())}
+    job = api.post("/v1/transcriptions", files=sent, data={"model": "fake"}).json()
+
+    while chunks := work.queued(database, job["id"]):
+        attempts.work(chunks[0])
+
+    found = api.get(job["status_url"]).json()
+    assert (found["status"], found["input"]["name"], found["input"]["title"]) == ("completed", "talk.m4a", "The tides")
+    assert [one["title"] for one in found["input"]["chapters"]] == ["At sea", "On the shore"]
+    passages = api.get(f"/v1/jobs/{job['id']}/passages").json()["data"]
+    assert list(dict.fromkeys(one["section"] for one in passages)) == ["At sea", "On the shore"]
+
+
+def test_what_the_source_of_a_recording_said_of_it_stays(
+    api: TestClient, attempts: Attempts, database: Database, tmp_path: Path
+) -> None:
+    recording = chaptered(tmp_path / "talk.m4a", "audio only", CHAPTERS)
+    sent = {"file": ("talk.m4a", recording.read_bytes())}
+    job = api.post("/v1/transcriptions", files=sent, data={"model": "fake"}).json()
+    work.execute(database, """UPDATE jobs SET details = '{"title": "The tides", "video_id": "abc_DEF-123"}'""")
+
+    prepared(attempts, database, job)
+
+    found = api.get(job["status_url"]).json()["input"]
+    assert (found["title"], found["video_id"], found["chapters"]) == ("The tides", "abc_DEF-123", [])
 
 
 def test_a_host_that_is_not_allowed_any_more_is_not_fetched_from(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -22,9 +22,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from core.details import MediaDetails
 from core.errors import MediaTooLong, MediaUnreadable
 from core.plan import AudioChunk, Region
 from models import vad
+from workers.inputs.media_details import of_container
 
 RATE_HZ = 16_000
 FULL_SCALE = 32_768
@@ -72,12 +74,14 @@ class Sound(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DecodedAudio:
-    """16 kHz mono samples in a scratch file, little-endian 16-bit. `damaged`: some of the file was not decodable."""
+    """16 kHz mono samples in a scratch file, little-endian 16-bit. `damaged`: some of the file was not decodable;
+    `details`: its title and chapters."""
 
     path: Path
     n_samples: int
     duration_s: float
     damaged: bool
+    details: MediaDetails = field(default_factory=MediaDetails)
 
     def await_until(self, time_s: float) -> float:
         """All of it is there."""
@@ -109,10 +113,10 @@ def decode(path: Path, scratch: Path, *, max_s: float, on_progress: Callable[[fl
     av.logging.set_level(av.logging.PANIC)
     with path.open("rb") as source, scratch.open("wb") as target:
         sink = _Sink(target, max_s, on_progress)
-        damaged = _decode_stream(source, sink)
+        damaged, details = _decode_stream(source, sink)
     if sink.n_samples == 0:
         raise MediaUnreadable()
-    return DecodedAudio(scratch, sink.n_samples, sink.n_samples / RATE_HZ, damaged)
+    return DecodedAudio(scratch, sink.n_samples, sink.n_samples / RATE_HZ, damaged, details)
 
 
 def speech_regions(
@@ -217,8 +221,9 @@ def _resampler() -> av.AudioResampler:
     return av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
 
 
-def _decode_stream(source: BinaryIO, sink: _Sink) -> bool:
-    """Feed every frame of the first audio stream to the sink; whether something could not be decoded."""
+def _decode_stream(source: BinaryIO, sink: _Sink) -> tuple[bool, MediaDetails]:
+    """Feed every frame of the first audio stream to the sink; whether something could not be decoded, and what the
+    file says of itself."""
     try:
         container = av.open(source, "r", options={"format_whitelist": FORMATS}, metadata_errors="ignore")
     except MemoryError:  # FFmpeg's own as well
@@ -228,7 +233,7 @@ def _decode_stream(source: BinaryIO, sink: _Sink) -> bool:
     with container:
         if not container.streams.audio:
             raise MediaUnreadable("The file holds no audio stream.")
-        stream = container.streams.audio[0]
+        stream, details = container.streams.audio[0], of_container(container)
         damaged = False
         packets = container.demux(stream)
         while True:
@@ -243,7 +248,7 @@ def _decode_stream(source: BinaryIO, sink: _Sink) -> bool:
             except av.FFmpegError:
                 damaged = True
         sink.finish()
-        return damaged or _breaks_off(container, stream, sink.n_samples / RATE_HZ)
+        return damaged or _breaks_off(container, stream, sink.n_samples / RATE_HZ), details
 
 
 def _breaks_off(container: av.container.InputContainer, stream: av.AudioStream, decoded_s: float) -> bool:

@@ -57,10 +57,11 @@ def main(request: dict[str, Any]) -> None:
 def _open(kind: JobKind, path: Path, result: Path, request: dict[str, Any], password: str) -> None:
     most = request["most"]
     if kind is JobKind.TRANSCRIPTION:
+        from core import details
         from workers.inputs.audio import decode
 
-        damaged = decode(path, result, max_s=most, on_progress=_progress).damaged
-        _say(done=True, damaged=damaged)
+        sound = decode(path, result, max_s=most, on_progress=_progress)
+        _say(done=True, damaged=sound.damaged, details=details.to_stored(sound.details))
         return
     from workers.inputs.pdf import PdfAsked, read_pages
 

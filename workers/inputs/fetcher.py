@@ -10,28 +10,34 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
+import shutil
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from core import details
 from core.courtesy import give_way
-from core.errors import AddressRefused, DownloadFailed, JobError
+from core.errors import AddressRefused, DownloadBlocked, DownloadFailed, JobError
 from core.links import VideoLink
 from workers.inputs.confined import NO_ROOM, TOO_LARGE
 from workers.inputs.confinement import Bounds, Online, Reach, confine
 from workers.inputs.fetched import Fetched, OnBytes
+from workers.inputs.notes import Noting
 from workers.inputs.orders import Order
 from workers.outgoing import guard_process, private_of
 
 _MAX_TRACE = 4000
 _REPORT_S = 0.5
+_ROOM_BYTES = 64 * 1024
+"""A disk with less than this is full: what a download leaves of it is less than a piece."""
 
 
 def main(order: Order, said: Callable[..., None]) -> None:
@@ -39,6 +45,7 @@ def main(order: Order, said: Callable[..., None]) -> None:
     for word in (signal.SIGTERM, signal.SIGINT):  # a worker that is stopped finishes its chunk; its end is ours
         signal.signal(word, signal.SIG_IGN)
     give_way(0)
+    logging.getLogger().addHandler(Noting(said))
     said(refused=confine(_bounds(order), Reach(order.folder, order.folder, online=_online(order))))
     try:
         guard = guard_process(order.options.hosts.private | private_of(order.options.proxy))
@@ -52,10 +59,13 @@ def main(order: Order, said: Callable[..., None]) -> None:
     except MemoryError:
         os._exit(TOO_LARGE)
     except Exception as error:
-        _tell(AddressRefused() if guard.refused else error, said)  # whatever a library has made of the refusal
+        # Whatever a library has made of the refusal.
+        _tell(AddressRefused() if guard.refused else error, order.folder, said)
 
 
-def _tell(error: Exception, said: Callable[..., None]) -> None:
+def _tell(error: Exception, folder: Path, said: Callable[..., None]) -> None:
+    if isinstance(error, DownloadBlocked | DownloadFailed) and shutil.disk_usage(folder).free < _ROOM_BYTES:
+        os._exit(NO_ROOM)  # the runtime of JavaScript, for one, does not say why it could not run
     if isinstance(error, JobError):
         said(error=error.code, message=error.message)
         return

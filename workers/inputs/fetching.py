@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
-from core import details, errors
-from core.details import MediaDetails
+from core import errors
 from core.errors import ChunkTimeout, DownloadFailed, Internal, JobError, MediaTooLarge, StoreUnavailable
-from core.job import JobKind
-from core.options import storable
 from workers.inputs.confined import NO_ROOM, TOO_LARGE
 from workers.inputs.fetched import Fetched, OnBytes
+from workers.inputs.media_details import MAX_DETAILS_BYTES, taken
+from workers.inputs.notes import Notes
 from workers.inputs.orders import Order
 from workers.inputs.process import OpenLimits, attend, awaited, environment, heard
 
@@ -34,8 +32,7 @@ log = structlog.get_logger(__name__)
 
 MAX_NAME = 300
 
-_MAX_LINE_BYTES = 1024**2  # with the chapters of a long video
-
+_PROGRAM = (sys.executable, "-P", "-B", "-m", "workers.inputs.fetcher")
 _TOO_LONG = "Fetching the input took longer than this service allows; upload the file instead."
 _ENDED = "The download ended unexpectedly each time it was tried; try again later, or upload the file."
 _PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -65,11 +62,14 @@ def fetch(order: Order, on_bytes: OnBytes) -> Fetched:
 def _done(order: Order, process: subprocess.Popen[bytes], on_bytes: OnBytes) -> dict[str, Any]:
     """The last that the process says. Raises the error that it ends with."""
     limits = OpenLimits(order.options.memory_bytes, order.options.total_s, order.options.total_s)
-    for said in heard(process, limits, _MAX_LINE_BYTES):
+    notes = Notes()
+    for said in heard(process, limits, MAX_DETAILS_BYTES):
         if "done" in said:
             return said
         if "progress" in said:
             on_bytes(*_bytes_of(said))
+        if "note" in said:
+            notes.take(said["note"], said.get("is_error"))
         attend(said, _SAID)
     raise _end(order, awaited(process))
 
@@ -78,7 +78,7 @@ def _done(order: Order, process: subprocess.Popen[bytes], on_bytes: OnBytes) -> 
 def _fetcher(order: Order) -> Iterator[subprocess.Popen[bytes]]:
     """The process, and with it whatever it starts, which do not outlive the block."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-B", "-m", "workers.inputs.fetcher"],
+        _PROGRAM,
         env=environment(*_PASSED_ON) | {"HOME": str(order.folder), "TMPDIR": str(order.folder)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -123,24 +123,12 @@ def _checked(order: Order, said: dict[str, Any]) -> Fetched:
         raise Internal
     if found.st_size > order.limits.max_bytes:
         raise MediaTooLarge()
-    return Fetched(path, _name(str(said["name"])), _details(said.get("details")))
+    return Fetched(path, _name(str(said["name"])), taken(said.get("details")))
 
 
 def _name(said: str) -> str:
     shown = "".join(letter for letter in said if letter.isprintable()).strip()
     return shown[:MAX_NAME] or "file"
-
-
-def _details(said: object) -> MediaDetails | None:
-    """What the source says of itself; nothing where that cannot be stored."""
-    if said is None:
-        return None
-    try:
-        found = details.from_stored(JobKind.TRANSCRIPTION, storable(said))
-    except (ValueError, ValidationError) as error:
-        log.warning("what a source says of itself cannot be kept", error=str(error).split("\n")[0])
-        return None
-    return found if isinstance(found, MediaDetails) else None
 
 
 def _end(order: Order, status: int) -> JobError:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import structlog
 
+from core.details import MediaDetails
 from core.errors import JobError
 from core.job import JobKind
+from workers.inputs.media_details import taken
 from workers.inputs.pdf_pages import MAX_PIXELS, PdfText, loaded
 from workers.inputs.process import BROKEN, TOO_MUCH, OpenLimits, Request, opened
 
@@ -37,12 +39,15 @@ _ROOM_BYTES = 1024 * 1024
 class Decoding:
     """An `audio.Sound` that a process of its own is decoding. Each method raises what that process meets.
 
+    `damaged` and `details` are known when all of it is there.
+
     The process knows the name of the file, this one has it open: it reads that file, whatever the name comes to stand
     for, and no more of it than there is.
     """
 
     def __init__(self, file: BinaryIO, request: Request, steps: Iterator[dict[str, Any]]) -> None:
         self.damaged = False
+        self.details: MediaDetails | None = None
         self._file = file
         self._request = request
         self._steps = steps
@@ -54,6 +59,7 @@ class Decoding:
         while self._there_s < time_s and not self._ended:
             said = next(self._steps)
             self._ended, self.damaged = "done" in said, bool(said.get("damaged"))
+            self.details = taken(said.get("details"))
             self._there_s = os.fstat(self._file.fileno()).st_size // 2 * 2 / _AUDIO_BYTES_PER_S
         if not self._there_s:
             raise self._request.unreadable(BROKEN)

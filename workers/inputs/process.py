@@ -27,13 +27,14 @@ from core.errors import ChunkTimeout, Internal, JobError, MediaUnreadable, PdfUn
 from core.job import JobKind
 from workers.inputs.confined import NO_ROOM, TOO_LARGE
 from workers.inputs.confinement import Bounds
+from workers.inputs.media_details import MAX_DETAILS_BYTES
 
 log = structlog.get_logger(__name__)
 
 BROKEN = "The file is damaged in a way that cannot be opened."
 TOO_MUCH = "Opening the file takes more memory or space than this service allows."
 _TOO_LONG = "Opening the file took longer than this service allows."
-_MAX_LINE_BYTES = 64 * 1024
+_PIECE_BYTES = 64 * 1024
 _MAX_MESSAGE = 500
 _LAST_S = 10.0
 _PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
@@ -127,7 +128,7 @@ def _steps(
     process: subprocess.Popen[bytes], request: Request, on_progress: Callable[[], None]
 ) -> Iterator[dict[str, Any]]:
     """What the process says of each step, and last of all that it is done. Raises the error that it ends with."""
-    for said in heard(process, request.limits):
+    for said in heard(process, request.limits, MAX_DETAILS_BYTES):
         if "done" in said:
             yield said
             return
@@ -139,7 +140,7 @@ def _steps(
 
 
 def heard(
-    process: subprocess.Popen[bytes], limits: OpenLimits, max_line_bytes: int = _MAX_LINE_BYTES
+    process: subprocess.Popen[bytes], limits: OpenLimits, max_line_bytes: int = _PIECE_BYTES
 ) -> Iterator[dict[str, Any]]:
     """What the process says, as it says it, until it closes its output. Raises `ChunkTimeout` when its time is up."""
     assert process.stdout is not None
@@ -151,7 +152,7 @@ def heard(
             if left_s <= 0 or not selector.select(min(left_s, limits.step_s)):
                 raise ChunkTimeout(_TOO_LONG)
             left_s -= time.monotonic() - began
-            piece = os.read(process.stdout.fileno(), _MAX_LINE_BYTES)
+            piece = os.read(process.stdout.fileno(), _PIECE_BYTES)
             if not piece:
                 return
             *lines, rest = (rest + piece).split(b"\n")

@@ -8,7 +8,6 @@ writes nothing but the media.
 
 from __future__ import annotations
 
-import http.cookiejar
 import io
 import logging
 from dataclasses import dataclass
@@ -16,17 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import yt_dlp
-from yt_dlp.cookies import YoutubeDLCookieJar
 from yt_dlp.globals import plugin_dirs
+from yt_dlp.utils import remove_terminal_sequences
 
 from core.errors import DownloadBlocked, DownloadFailed, MediaTooLarge, MediaTooLong, VideoLive, VideoUnavailable
-from workers.inputs import javascript
+from workers.inputs import cookies, javascript
+from workers.inputs.cookies import CookiesUnreadable
 from workers.inputs.fetched import Fetched, FetchLimits, OnBytes
-from workers.inputs.youtube_details import details, number
+from workers.inputs.media_details import number
+from workers.inputs.youtube_details import details
 from workers.inputs.youtube_errors import named
 
 log = logging.getLogger(__name__)
-"""The library's own logger: it writes to stderr whatever the process has set up; stdout is where its results go."""
+"""The library's own logger, whose lines `notes` brings to the worker."""
 
 Info = dict[str, Any]
 """yt-dlp's record of a video: what an extractor answers, and `YoutubeDL.process_ie_result` takes."""
@@ -184,25 +185,27 @@ def _cookies(file: Path | None) -> io.StringIO | None:
     if file is None:
         return None
     try:
-        text = file.read_text(encoding="utf-8")
-        YoutubeDLCookieJar(io.StringIO(text)).load()
-    except (OSError, ValueError, http.cookiejar.LoadError) as error:
-        log.error("The cookies file %s cannot be read: %s", file, error)
+        found = cookies.read(file)
+    except CookiesUnreadable as error:
+        log.error("the file of %s cannot be read: %s", cookies.SETTING, error)
         raise DownloadBlocked(
             "The cookies file of this service cannot be read; its operator must export it anew."
         ) from error
-    return io.StringIO(text)
+    if not found.n_of_youtube:
+        log.warning("the file of %s holds no cookie for YouTube that has not expired", cookies.SETTING)
+    return io.StringIO(found.text)
 
 
 class _Logger:
-    """What yt-dlp has to say goes to the service's log: its warnings. Its errors are raised as well."""
+    """What yt-dlp has to say goes to the service's log: its warnings and its errors, which are raised as well."""
 
     def debug(self, message: str) -> None:
         """Also what it would print on a screen."""
 
     def warning(self, message: str) -> None:
         """Formats that are missing, and why, are said so."""
-        log.warning("yt-dlp: %s", message)
+        log.warning("yt-dlp: %s", remove_terminal_sequences(message))
 
     def error(self, message: str) -> None:
-        """Raised as well, and named."""
+        """Whose fault it is, its name will tell."""
+        log.warning("yt-dlp: %s", remove_terminal_sequences(message))

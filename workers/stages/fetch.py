@@ -6,6 +6,7 @@ What was fetched is stored as if it had been uploaded, so an attempt that follow
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -13,12 +14,14 @@ from obstore.exceptions import BaseError as BlobError
 from sqlalchemy.exc import SQLAlchemyError
 
 from core import links, ownership
+from core.details import Details
 from core.errors import AddressRefused, Internal, LeaseLost, NotFound, UrlNotAllowed
 from core.links import Link
 from core.store import blobs as blob_store
 from core.store import fetched, jobs
 from core.store.chunks import Claim
 from core.store.fetched import Learned
+from core.store.jobs import Job
 from workers.inputs import fetching
 from workers.inputs.fetched import FetchLimits
 from workers.inputs.orders import FetchOptions, Order
@@ -31,22 +34,35 @@ REPORT_S = 2.0
 """Between two reports of how much is there."""
 
 
-def bring(context: Context, claim: Claim, lease: Lease, scratch: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """An input as a file, and what is known of it before it is opened. `was_fetched`: this attempt fetched it, and the
+    next one finds it in the media store."""
+
+    path: Path
+    was_fetched: bool
+    details: Details
+
+
+def bring(context: Context, claim: Claim, lease: Lease, scratch: Path) -> Brought:
     """The job's input as a file in `scratch`. Raises what `fetching.fetch` raises, and `LeaseLost`."""
     path, key = scratch / "input", blob_store.input_key(claim.job_id)
-    url = _url(context, claim)
-    if url is None or context.blobs.has(key):
+    job = _job(context, claim)
+    url, details = job.input.url, job.details
+    is_stored = url is None or context.blobs.has(key)
+    if url is None or is_stored:
         context.blobs.download(key, path)
     else:
-        _fetch(context, claim, lease, Order(_link(context, claim, url), *_place(context, claim, scratch)), path)
+        order = Order(_link(context, claim, url), *_place(context, claim, scratch))
+        details = _fetch(context, claim, lease, order, path) or details
     lease.progress()
-    return path
+    return Brought(path, not is_stored, details)
 
 
-def _url(context: Context, claim: Claim) -> str | None:
+def _job(context: Context, claim: Claim) -> Job:
     try:
         with context.database.transaction() as connection:
-            return jobs.get(connection, claim.job_id).input.url
+            return jobs.get(connection, claim.job_id)
     except NotFound as error:  # deleted since it was claimed
         raise LeaseLost() from error
 
@@ -65,7 +81,9 @@ def _place(context: Context, claim: Claim, scratch: Path) -> tuple[Path, FetchLi
     return folder, FetchLimits(plan.upload_max_bytes, plan.media_max_s), context.fetching
 
 
-def _fetch(context: Context, claim: Claim, lease: Lease, order: Order, path: Path) -> None:
+def _fetch(context: Context, claim: Claim, lease: Lease, order: Order, path: Path) -> Details | None:
+    """Fetch the file to `path` and into the media store; what its source says of it."""
+    context.blobs.check()  # nothing is fetched that could not be kept; it is not charged, and tried again
     found = fetching.fetch(order, _Progress(context, claim, lease))
     # Out of the folder in which a stranger's words could make files.
     found.path.rename(path)
@@ -76,8 +94,9 @@ def _fetch(context: Context, claim: Claim, lease: Lease, order: Order, path: Pat
         context.blobs.put(blob_store.input_key(claim.job_id), path)
     except (BlobError, OSError) as error:
         log.error("what was fetched cannot be stored", error=str(error).split("\n")[0])
-        raise Internal from error  # charged: a store that is away has nobody fetch the same file a thousand times
+        raise Internal from error  # charged: nobody is to fetch the same file a thousand times
     ownership.check(context.database, context.blobs)  # or it may lie where the store's volume is to be mounted
+    return found.details
 
 
 class _Progress:

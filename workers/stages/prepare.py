@@ -11,13 +11,18 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+from celery.exceptions import SoftTimeLimitExceeded
+
 from core import ownership, plan
-from core.errors import PdfNoText
+from core.details import MediaDetails
+from core.errors import Internal, PdfNoText
 from core.job import JobKind, JobWarning
 from core.options import DocumentOptions
 from core.passages import Passage, from_pages
@@ -33,7 +38,7 @@ from workers.inputs.languages import language_of
 from workers.lease import Lease
 from workers.stages import reindex
 from workers.stages.context import Context
-from workers.stages.fetch import bring
+from workers.stages.fetch import Brought, bring
 
 if TYPE_CHECKING:  # Beat imports the tasks too, in an image without the libraries that open inputs
     import numpy as np
@@ -41,6 +46,8 @@ if TYPE_CHECKING:  # Beat imports the tasks too, in an image without the librari
 
     from workers.inputs.audio import Sound
     from workers.inputs.pdf_pages import PdfText
+
+log = structlog.get_logger(__name__)
 
 _AHEAD_METERED = 1
 """Chunks that are transcribed before the length is known, where it counts: a recording that turns out longer than what
@@ -58,21 +65,36 @@ def prepare(context: Context, claim: Claim, lease: Lease) -> Prepared:
         return reindex.plan(context, claim, lease)
     try:
         with tempfile.TemporaryDirectory(dir=context.scratch) as scratch:
-            path = bring(context, claim, lease, Path(scratch))
-            if claim.kind is JobKind.DOCUMENT:
-                return _document(context, claim, lease, path)
-            return _recording(context, claim, lease, path)
+            brought = bring(context, claim, lease, Path(scratch))
+            with _time_of_its_own(brought):
+                if claim.kind is JobKind.DOCUMENT:
+                    return _document(context, claim, lease, brought.path)
+                return _recording(context, claim, lease, brought)
     finally:
         heap.give_back()
 
 
-def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prepared:
+@contextmanager
+def _time_of_its_own(brought: Brought) -> Iterator[None]:
+    """Within the block an input is opened: out of time because it was fetched first, it gets another attempt, which
+    does not fetch it. A `timeout` would be final."""
+    try:
+        yield
+    except SoftTimeLimitExceeded as error:
+        if not brought.was_fetched:
+            raise
+        log.warning("fetching left too little time to open the input; it is opened in an attempt of its own")
+        raise Internal("Fetching the input left too little time to open it; try again.") from error
+
+
+def _recording(context: Context, claim: Claim, lease: Lease, brought: Brought) -> Prepared:
     """Queue chunk after chunk. An attempt that follows another goes on where that one was interrupted."""
     with context.database.transaction() as connection:
         n_chunks, from_s = planning.emitted(connection, claim.job_id)
     tier, held_back = context.tiers.plan(claim.tier), []
     at_once = _AHEAD_METERED if tier.monthly_audio_s is not None else math.inf
-    decoded, limits = path.with_name("decoded"), context.limits.open
+    path, limits = brought.path, context.limits.open
+    decoded = path.with_name("decoded")
     with opening.decoding(path, decoded, max_s=tier.media_max_s, limits=limits, on_progress=lease.progress) as sound:
         for ordinal, chunk in enumerate(_chunks(context, claim, lease, sound, from_s), n_chunks):
             _store(context, claim, ordinal, chunk, sound)
@@ -87,7 +109,9 @@ def _recording(context: Context, claim: Claim, lease: Lease, path: Path) -> Prep
     warnings = [_NO_SPEECH] if not n_chunks else []
     if sound.damaged:
         warnings.append(_DAMAGED)
-    return Prepared(held_back, duration_s=duration_s, warnings=warnings)
+    # What YouTube says of a video is more than its file does.
+    own = sound.details if brought.details == MediaDetails() else None
+    return Prepared(held_back, duration_s=duration_s, warnings=warnings, details=own)
 
 
 def _chunks(context: Context, claim: Claim, lease: Lease, sound: Sound, from_s: float) -> Iterator[AudioChunk]:

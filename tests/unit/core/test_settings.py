@@ -116,6 +116,7 @@ def test_a_value_that_cannot_work_is_refused_by_the_name_of_its_field(
         ({"time_limit_s": 900}, "time_limit_s"),
         ({"stall_s": 540}, "stall_s"),
         ({"fetch_s": 540}, "fetch_s"),
+        ({"input_s": 540}, "input_s"),
     ],
 )
 def test_values_that_cannot_work_together_are_refused(together: dict[str, float], named: str) -> None:

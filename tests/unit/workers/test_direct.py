@@ -85,6 +85,19 @@ def test_a_redirect_is_followed_and_the_last_place_names_the_file(
     assert (fetched.path.read_bytes(), fetched.name) == (b"there", "real.mp3")
 
 
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}])
+def test_what_a_server_says_beside_a_redirect_is_not_waited_for(
+    tmp_path: Path, serve: Callable[[Answering], Site], headers: Mapping[str, str]
+) -> None:
+    length = {"Content-Length": str(10**15)}
+
+    def answer(path: str, _: Mapping[str, str]) -> Reply:
+        there = {"Location": "/b/real.mp3", **length, **headers}
+        return Reply(302, BODY, there, holds=True) if path == "/talk.mp3" else Reply(body=b"there")
+
+    assert fetch(serve(answer), tmp_path, retries=0).path.read_bytes() == b"there"
+
+
 @pytest.mark.parametrize("mark", [{"ETag": '"one"'}, {"Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT"}])
 def test_a_download_that_broke_off_is_continued(
     tmp_path: Path, serve: Callable[[Answering], Site], mark: Mapping[str, str]

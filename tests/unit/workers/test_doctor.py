@@ -77,14 +77,40 @@ def test_a_machine_without_a_javascript_runtime_is_told_what_youtube_does_then(m
     assert "YouTube refuses" in runtime.advice
 
 
-def test_cookies_that_cannot_be_read_are_said(tmp_path: Path) -> None:
-    file = tmp_path / "cookies.txt"
-    _, missing = doctor._youtube(Settings(youtube_cookies_file=file))
-    file.touch()
-    _, there = doctor._youtube(Settings(youtube_cookies_file=file))
+HEAD = "# Netscape HTTP Cookie File\n"
 
-    assert "SCRIBELANE_YOUTUBE_COOKIES_FILE" in missing.advice
-    assert (there.state, there.advice) == ("can be read", "")
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("", "cannot be read: it is not in Netscape's format"),
+        ('[{"name": "SID", "value": "secret"}]', "cannot be read: it is not in Netscape's format"),
+        (f"{HEAD}.youtube.com SID secret\n", "0 that have not expired"),
+        (f"{HEAD}.example.org\tTRUE\t/\tTRUE\t0\tSID\tsecret\n", "0 that have not expired"),
+        (f"{HEAD}.youtube.com\tTRUE\t/\tTRUE\t99\tSID\tsecret\n", "0 that have not expired"),
+    ],
+)
+def test_cookies_that_are_of_no_use_are_said_without_a_word_of_them(
+    tmp_path: Path, content: str | None, state: str
+) -> None:
+    file = tmp_path / "cookies.txt"
+    if content is not None:
+        file.write_text(content)
+
+    _, found = doctor._youtube(Settings(youtube_cookies_file=file))
+
+    assert found.state == state
+    assert "SCRIBELANE_YOUTUBE_COOKIES_FILE" in found.advice
+
+
+def test_cookies_that_youtube_would_be_sent_are_counted(tmp_path: Path) -> None:
+    file = tmp_path / "cookies.txt"
+    file.write_text(f"{HEAD}.youtube.com\tTRUE\t/\tTRUE\t0\tSID\tsecret\n")
+
+    _, found = doctor._youtube(Settings(youtube_cookies_file=file))
+
+    assert (found.state, found.advice) == ("1 that have not expired", "")
 
 
 def test_a_variable_of_no_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

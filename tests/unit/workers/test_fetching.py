@@ -8,8 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from core.errors import AddressRefused, ChunkTimeout, DownloadFailed, FileUnavailable, LeaseLost, MediaTooLarge
+from core.errors import (
+    AddressRefused,
+    ChunkTimeout,
+    DownloadBlocked,
+    DownloadFailed,
+    FileUnavailable,
+    LeaseLost,
+    MediaTooLarge,
+    StoreUnavailable,
+)
 from core.links import DirectLink, UrlHosts, VideoLink
 from tests.listening import Answering, Reply, Site, site, trap
 from tests.waiting import until
@@ -66,6 +76,16 @@ def test_errors_come_by_their_code(tmp_path: Path, reply: Reply, error: type[Exc
         fetch(order(found, tmp_path), nothing)
 
 
+def test_a_disk_without_room_is_no_fault_of_the_file(small_disk: Path) -> None:
+    with site(lambda path, headers: Reply(body=BODY)) as found, pytest.raises(StoreUnavailable):
+        fetch(order(found, small_disk), nothing)
+
+
+def test_a_download_that_fails_on_a_full_disk_is_no_fault_of_who_sends_it(small_disk: Path) -> None:
+    with site(lambda path, headers: Reply(503)) as found, pytest.raises(StoreUnavailable):
+        fetch(order(found, small_disk), nothing)
+
+
 def test_a_download_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     slow = Reply(body=b"x", headers={"Content-Length": "9"}, holds=True)
     with site(lambda path, headers: slow) as found, pytest.raises(ChunkTimeout, match="Fetching the input took longer"):
@@ -90,6 +110,40 @@ def test_a_video_is_asked_for_through_the_proxy_and_by_no_other_way(tmp_path: Pa
             fetch(Order(VideoLink("abc_DEF-123"), tmp_path, FetchLimits(1000, 60), options), nothing)
 
     assert {path for path, _ in proxy.requests} == {"www.youtube.com:443"}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "No such file"), (b"\xff", "no text"), (b"SID=secret\n", "not in Netscape's format")],
+)
+def test_cookies_that_cannot_be_read_are_told_to_the_operator(tmp_path: Path, content: bytes | None, why: str) -> None:
+    folder, cookies = tmp_path / "own", tmp_path / "cookies.txt"
+    folder.mkdir()
+    if content is not None:
+        cookies.write_bytes(content)
+    options = FetchOptions(UrlHosts(), cookies_file=cookies)
+
+    with capture_logs() as logs, pytest.raises(DownloadBlocked, match="its operator must export it anew"):
+        fetch(Order(VideoLink("abc_DEF-123"), folder, FetchLimits(1000, 60), options), nothing)
+
+    (note,) = [one for one in logs if one["log_level"] == "error"]
+    assert "SCRIBELANE_YOUTUBE_COOKIES_FILE" in note["note"]
+    assert why in note["note"]
+    assert "secret" not in str(logs)
+
+
+def test_what_yt_dlp_warns_of_reaches_the_log_without_the_proxys_password(tmp_path: Path) -> None:
+    with site(lambda path, headers: Reply(502)) as proxy:
+        secret = proxy.url.replace("//", "//me:secret@")
+        order = Order(
+            VideoLink("abc_DEF-123"), tmp_path, FetchLimits(1000, 60), FetchOptions(UrlHosts(), secret, retries=0)
+        )
+        with capture_logs() as logs, pytest.raises(DownloadFailed):
+            fetch(order, nothing)
+
+    notes = [one["note"] for one in logs if "note" in one]
+    assert any("yt-dlp" in note and "502" in note for note in notes)
+    assert "secret" not in str(logs)
 
 
 def children() -> set[str]:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.details import Chapter, MediaDetails
-from workers.inputs.youtube_details import MAX_CHAPTERS, MAX_TEXT, details, number
+from workers.inputs.media_details import MAX_CHAPTERS, MAX_TEXT, number
+from workers.inputs.youtube_details import details
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
