@@ -68,7 +68,7 @@ format: install ## Rewrite the code in the project's style
 	$(BIN)/ruff format .
 
 # What several benchmarks start or measure with; each of the other modules is one.
-NOT_BENCHMARKS := accuracy_limits bare_servers embedded_document http_load in_process loaded_service memory pdf_corpus recordings recycling simulated_gpus waiting_chunks written_pages
+NOT_BENCHMARKS := accuracy_limits bare_servers embedded_document http_load in_process loaded_service memory pdf_corpus recordings recycling right_first simulated_gpus waiting_chunks written_pages
 
 bench: install ## Run the committed benchmarks
 	@set -e; for benchmark in $(filter-out $(NOT_BENCHMARKS),$(basename $(notdir $(wildcard benchmarks/*.py)))); do \

@@ -25,6 +25,7 @@ from sqlalchemy.engine import Connection
 from benchmarks import judged
 from benchmarks.bare_servers import bare_servers
 from benchmarks.judged import Question
+from benchmarks.right_first import Row, measured
 from benchmarks.search_quality import MODEL, THREADS, Way, passages
 from core.job import JobKind
 from core.search import CANDIDATES, RERANKED, SearchMode, fused, parse, reordered
@@ -43,19 +44,6 @@ from tests.integration import work
 from workers.engines import Weights
 
 RESULTS = Path(__file__).parent / "results" / "search_modes.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What one mode gives. The shares are of all questions; `same`, `some`, `other` are first hits by kind of words."""
-
-    mode: str
-    first: float
-    in_three: float
-    reciprocal_rank: float
-    same: float
-    some: float
-    other: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +89,6 @@ def rank(hits: Iterator[tuple[str, str]], question: Question) -> float:
     return next(right, float("inf"))
 
 
-def measured(mode: str, ranks: Sequence[tuple[Question, float]]) -> Row:
-    """One row of the table."""
-
-    def share(wanted: Sequence[bool]) -> float:
-        return sum(wanted) / len(wanted)
-
-    kinds = {words: share([at == 1 for one, at in ranks if one.words == words]) for words in ("same", "some", "other")}
-    first, in_three = share([at == 1 for _, at in ranks]), share([at <= 3 for _, at in ranks])
-    return Row(mode, first, in_three, sum(1 / at for _, at in ranks) / len(ranks), **kinds)
-
-
 def reread(hits: Sequence[tuple[str, str]], question: str, engine: RerankingEngine) -> list[tuple[str, str]]:
     """The same in the order of the cross-encoder, which reads the best of them."""
     scores = engine.scores(question, [text for _, text in hits[:RERANKED]]).tolist()
@@ -130,8 +107,7 @@ def ranks_of(judging: Judging, mode: SearchMode, reranker: RerankingEngine | Non
 
 
 def printed(row: Row) -> Row:
-    shares = [share for share in asdict(row).values() if isinstance(share, float)]
-    print(f"| {row.mode} | {' | '.join(f'{share:.2f}' for share in shares)} |", flush=True)
+    print(f"| {row.name} | {row} |", flush=True)
     return row
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks import judged
 from benchmarks.judged import Judged, Question
+from benchmarks.right_first import Row, measured
 from core.passages import PAGES, SPOKEN, PageCut, Passage, SpokenCut, from_pages, from_segments
 from models import registry
 from models.embedder import EmbeddingEngine
@@ -51,17 +52,11 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What one way gives. The shares are of all questions; `same`, `some`, `other` are first hits by kind of words."""
+class Tried:
+    """What one way to cut gives: so many passages, and how often the right one is first."""
 
-    way: str
     passages: int
-    first: float
-    in_three: float
-    reciprocal_rank: float
-    same: float
-    some: float
-    other: float
+    row: Row
 
 
 WAYS = (
@@ -108,26 +103,6 @@ def ranks(engine: EmbeddingEngine, found: Sequence[tuple[str, Passage]], questio
     return answer
 
 
-def measured(way: Way, n_passages: int, questions: Sequence[Question], rank_of: Sequence[int]) -> Row:
-    """One row of the table."""
-
-    def first(words: str) -> float:
-        of_kind = [rank == 1 for rank, question in zip(rank_of, questions, strict=True) if question.words == words]
-        return sum(of_kind) / len(of_kind)
-
-    n = len(questions)
-    return Row(
-        str(way),
-        n_passages,
-        sum(rank == 1 for rank in rank_of) / n,
-        sum(rank <= 3 for rank in rank_of) / n,
-        sum(1 / rank for rank in rank_of) / n,
-        first("same"),
-        first("some"),
-        first("other"),
-    )
-
-
 def main() -> None:
     everything = judged.load()
     weights = Weights(None, Path(tempfile.gettempdir()) / "scribelane-weights", download=False)
@@ -139,10 +114,10 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for way in dict.fromkeys(WAYS):
         found = list(passages(everything, weights, way))
-        row = measured(way, len(found), everything.questions, ranks(engine, found, everything.questions))
-        rows.append(row)
-        shares = (row.first, row.in_three, row.reciprocal_rank, row.same, row.some, row.other)
-        print(f"| {row.way} | {row.passages} | {' | '.join(f'{share:.2f}' for share in shares)} |", flush=True)
+        at = ranks(engine, found, everything.questions)
+        row = measured(str(way), list(zip(everything.questions, at, strict=True)))
+        rows.append(Tried(len(found), row))
+        print(f"| {way} | {len(found)} | {row} |", flush=True)
     engine.close()
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")

@@ -9,41 +9,23 @@ with Client("http://127.0.0.1:8000", key) as client:
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import httpx
 
 from service.answers import BatchStatus, Found, Hit, JobStatus, Usage, batch_of, found_of, job_of, usage_of
+from service.patience import BrokeOff, ClientError, polled, sent_through_breaks
 
-POLL_S = 0.5
+__all__ = ["MAX_ITEMS", "Client", "ClientError"]
+
 MAX_ITEMS = 100
 """Of a batch. A test holds it to the service's own, which a client cannot import."""
-_AWAY = frozenset({"unreachable", "unavailable"})
-_AWAY_RETRIES_S = 60.0
-_LONGEST_PAUSE_S = 8.0
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-class ClientError(Exception):
-    """The service refused, or did not answer. `code` is the service's stable code, or `unreachable`.
-
-    `retry_after_s` is what the service asks to wait before the same call, 0 if it says nothing.
-    """
-
-    def __init__(self, code: str, message: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.code = code
-        self.retry_after_s = retry_after_s
-
-
-class _BrokeOff(ClientError):
-    """The connection ended in between: the request may have arrived, or not."""
 
 
 class Client:
@@ -90,7 +72,7 @@ class Client:
 
     def wait(self, job_id: str, on_change: Callable[[JobStatus], None] = lambda job: None) -> JobStatus:
         """Poll until the job has ended, through a restart or a used-up rate too; returns how it ended."""
-        return _polled(lambda: self.job(job_id), on_change)
+        return polled(lambda: self.job(job_id), on_change)
 
     def submit_batch(self, items: Sequence[tuple[Path, Mapping[str, Any]]], *, lane: str = "") -> BatchStatus:
         """Upload up to 100 recordings and PDFs at once, each with its options; `kind` is told from the file's name.
@@ -114,7 +96,7 @@ class Client:
 
     def wait_batch(self, batch_id: str, on_change: Callable[[BatchStatus], None] = lambda batch: None) -> BatchStatus:
         """Poll until all jobs of a batch have ended; returns how they ended."""
-        return _polled(lambda: self.batch(batch_id), on_change)
+        return polled(lambda: self.batch(batch_id), on_change)
 
     def cancel_batch(self, batch_id: str) -> BatchStatus:
         """Stop those jobs of a batch that have not ended; what is done stays readable."""
@@ -132,11 +114,28 @@ class Client:
         """The transcript as `text`, `json`, `srt`, `vtt` or `tsv`, or what is done of it so far."""
         return self._call("GET", f"/v1/jobs/{job_id}/transcript", params={"format": form}).text
 
-    def passages(self, job_id: str, form: str = "jsonl", *, vectors: bool = False) -> Iterator[bytes]:
-        """All passages of a job as a file, `jsonl` or `parquet`, piece by piece; one that breaks off is an error."""
-        asked = {"format": form, "vectors": str(vectors).lower()}
+    def passages(self, job_id: str, form: str = "jsonl", *, vectors: bool = False, model: str = "") -> Iterator[bytes]:
+        """All passages of a job as `json`, `jsonl` or `parquet`, piece by piece; what breaks off is an error.
+
+        `vectors` adds those of the job's own model, or of `model`. `json` is one object, as of a page that holds all.
+        """
+        path = f"/v1/jobs/{job_id}/passages"
+        asked = {"format": form, "vectors": str(vectors).lower(), **({"model": model} if model else {})}
+        return self._pages(path, asked) if form == "json" else self._streamed(path, asked)
+
+    def _pages(self, path: str, asked: Mapping[str, str]) -> Iterator[bytes]:
+        opening, cursor = '{"data": [\n', ""
+        while True:
+            page = self._json("GET", path, params={**asked, **({"cursor": cursor} if cursor else {})})
+            yield (opening + ",\n".join(json.dumps(one, ensure_ascii=False) for one in page["data"])).encode()
+            opening, cursor = ",\n", page["next_cursor"]
+            if not cursor:
+                break
+        yield b'\n], "next_cursor": null}\n'
+
+    def _streamed(self, path: str, asked: Mapping[str, str]) -> Iterator[bytes]:
         try:
-            with self._http.stream("GET", f"/v1/jobs/{job_id}/passages", params=asked) as answer:
+            with self._http.stream("GET", path, params=asked) as answer:
                 if answer.is_error:
                     answer.read()
                     raise _refusal(answer)
@@ -157,7 +156,7 @@ class Client:
         """Embed the passages of all accounts with this model; returns the accepted job. Takes an operator's key."""
         once = {"Idempotency-Key": str(uuid4())}
         body = {"model": model}
-        return job_of(_sent_through_breaks(lambda: self._json("POST", "/v1/reindexes", headers=once, json=body)))
+        return job_of(sent_through_breaks(lambda: self._json("POST", "/v1/reindexes", headers=once, json=body)))
 
     def drop_vectors(self, model: str) -> int:
         """Delete all vectors of a model; returns how many. Takes an operator's key."""
@@ -175,7 +174,7 @@ class Client:
             return self._submitted(path, [(source.name, source)], fields)
         headers = {"Idempotency-Key": str(uuid4())}
         body = {**{name: value for name, value in fields.items() if value}, "url": source}
-        return _sent_through_breaks(lambda: self._json("POST", path, headers=headers, json=body))
+        return sent_through_breaks(lambda: self._json("POST", path, headers=headers, json=body))
 
     def _submitted(self, path: str, files: Sequence[tuple[str, Path]], fields: Mapping[str, str]) -> Any:
         # Under this key the service makes one job or batch, however often the request has to be sent.
@@ -190,7 +189,7 @@ class Client:
                 form = {"data": dict(fields), "files": [("file", one) for one in contents]}
                 return self._json("POST", path, headers=headers, **form)
 
-            return _sent_through_breaks(send)
+            return sent_through_breaks(send)
 
     def _json(self, method: str, path: str, **more: Any) -> Any:
         try:
@@ -204,7 +203,7 @@ class Client:
             answer = self._http.request(method, path, **more)
         except httpx.HTTPError as error:
             never_sent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol))
-            kind = ClientError if never_sent else _BrokeOff
+            kind = ClientError if never_sent else BrokeOff
             raise kind("unreachable", f"{self._url} does not answer: {error}") from error
         if answer.is_error:
             raise _refusal(answer)
@@ -231,57 +230,6 @@ def _numbered(name: str, n: int) -> str:
     """Such as `talk (2).mp3`."""
     stem, dot, suffix = name.rpartition(".")
     return f"{stem} ({n}){dot}{suffix}" if dot else f"{name} ({n})"
-
-
-class _Ends(Protocol):
-    @property
-    def ended(self) -> bool: ...
-
-
-Ending = TypeVar("Ending", bound=_Ends)
-
-
-def _polled(ask: Callable[[], Ending], on_change: Callable[[Ending], None]) -> Ending:
-    """Ask until it has ended, for up to `_AWAY_RETRIES_S` without an answer."""
-    last_answer = time.monotonic()
-    while True:
-        pause_s = POLL_S
-        try:
-            found = ask()
-            last_answer = time.monotonic()
-            on_change(found)
-            if found.ended:
-                return found
-        except ClientError as error:
-            if error.code == "rate_limited":
-                last_answer = time.monotonic()  # it is not away
-            elif error.code not in _AWAY or time.monotonic() - last_answer > _AWAY_RETRIES_S:
-                raise
-            pause_s = max(pause_s, error.retry_after_s)
-        time.sleep(pause_s)
-
-
-def _sent_through_breaks(send: Callable[[], Any]) -> Any:
-    """Send a submit; if the connection breaks off, send it again until it is answered.
-
-    Given up when the pauses come to `_AWAY_RETRIES_S`. How long sending takes does not count: a long upload may break
-    off late and more than once. The pauses grow, so that it is sent a dozen times at most.
-    """
-    broke_off = False
-    pause_s, paused_s = POLL_S, 0.0
-    while True:
-        try:
-            return send()
-        except ClientError as error:
-            broke_off = broke_off or isinstance(error, _BrokeOff)
-            # A service that is just gone, or that has not noticed yet that the first connection broke.
-            away = error.code in {*_AWAY, "idempotency_in_flight"} and paused_s < _AWAY_RETRIES_S
-            if not broke_off or not (away or error.code == "rate_limited"):
-                raise
-            wait_s = max(pause_s, error.retry_after_s)
-            if away:
-                pause_s, paused_s = min(pause_s * 2, _LONGEST_PAUSE_S), paused_s + wait_s
-        time.sleep(wait_s)
 
 
 def _refusal(answer: httpx.Response) -> ClientError:

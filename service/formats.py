@@ -26,25 +26,27 @@ from service.schemas import (
     BatchItemOut,
     BatchOut,
     ChapterOut,
-    CitationOut,
     ErrorOut,
     HeadingOut,
-    HitOut,
     InputOut,
     JobOut,
-    PassageOut,
     ProgressOut,
     RequestCounts,
+    UsageOut,
+    WarningOut,
+)
+from service.searching import Answer, Ranked
+from service.text_schemas import (
+    CitationOut,
+    HitOut,
+    PassageOut,
     ScoresOut,
     SearchOut,
     SearchWarningOut,
     SegmentOut,
     TranscriptOut,
-    UsageOut,
-    WarningOut,
     WordOut,
 )
-from service.searching import Answer, Ranked
 
 
 def job_out(job: Job, estimate: Estimate, base_url: str, *, reused_from: UUID | None = None) -> JobOut:

@@ -132,7 +132,7 @@ class SearchIn(BaseModel):
     )
     mode: SearchMode = Field(SearchMode.HYBRID, description="By meaning, by words, or by both.")
     limit: int = Field(10, ge=1, le=100)
-    kind: JobKind | None = None
+    kind: Literal[JobKind.TRANSCRIPTION, JobKind.DOCUMENT] | None = None
     job_ids: Annotated[list[UUID], Field(max_length=1000, fail_fast=True)] | None = None
     created_after: AwareDatetime | None = Field(None, description="Of jobs that were submitted then or later.")
     created_before: AwareDatetime | None = Field(None, description="Of jobs that were submitted earlier.")

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from core.errors import Conflict
 from core.job import ENDED, JobKind, Stage
 from core.lanes import QUERY_QUEUE
+from core.store import reuse
 from core.store.dimensions import of_one_length
 from core.store.tables import chunks, jobs, passages, vectors, workers
 from core.work import PassageRange
@@ -114,25 +115,27 @@ _DROP = sa.text("""
 """)
 
 
-def drop(connection: Connection, model: str, *, silent_s: float) -> int:
+def drop(connection: Connection, model: str, *, configured: str, silent_s: float) -> int:
     """Delete vectors of a model, up to `DROPPED_AT_ONCE`; returns how many. 0: there is none left.
 
-    Raises `Conflict` for the model that searches, as the query workers heard of within `silent_s` say, and for one that
-    a reindex is embedding with.
+    Finished jobs that named the model are offered to nobody any more. Raises `Conflict` for the model that searches,
+    which is the `configured` one even while no query worker lives, and whatever those heard of within `silent_s` hold;
+    and for one that a reindex is embedding with.
     """
-    _refuse_in_use(connection, model, silent_s)
+    _refuse_in_use(connection, model, configured, silent_s)
+    reuse.withdraw_model(connection, model)
     dropped = connection.execute(_DROP, {"model": model, "at_most": DROPPED_AT_ONCE}).rowcount
     if not dropped:
         connection.execute(_FORGET, {"model": model})
     return dropped
 
 
-def _refuse_in_use(connection: Connection, model: str, silent_s: float) -> None:
+def _refuse_in_use(connection: Connection, model: str, configured: str, silent_s: float) -> None:
     alive = workers.c.last_seen > sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, silent_s)
     searching = sa.and_(alive, workers.c.lanes.contains([QUERY_QUEUE]), workers.c.models.contains([model]))
-    if connection.scalar(sa.select(sa.exists().where(searching))):
+    if model == configured or connection.scalar(sa.select(sa.exists().where(searching))):
         raise Conflict(
-            f"Searches are answered with {model}: set SCRIBELANE_EMBEDDING_MODEL and restart the workers first."
+            f"Searches are answered with {model}: set SCRIBELANE_EMBEDDING_MODEL and restart API and workers first."
         )
     if connection.scalar(sa.select(sa.exists().where(_OPEN, jobs.c.options["model"].astext == model))):
         raise Conflict(f"A reindex with {model} is in work; cancel it first.")

@@ -1,7 +1,8 @@
 """Offering a finished job to whoever submits the same again, so that nobody waits or pays for it twice.
 
 `core.content_key` says what the same is; `service.reused` answers with the job that is found here. A job that is about
-to be erased is withdrawn first: whoever was offered it before has extended it, and then it is not erased.
+to be erased is withdrawn first: whoever was offered it before has extended it, and then it is not erased. So is one
+that named a model whose vectors are dropped (`reindexes.drop`): it is no longer what a new job would be.
 """
 
 from __future__ import annotations
@@ -50,6 +51,21 @@ def _kept(connection: Connection, job_id: UUID, retention_days: float) -> Job:
 def withdraw(connection: Connection, job_id: UUID) -> None:
     """Offer a job to nobody any more: it is being erased."""
     connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(content_key=None))
+
+
+# In the order of `jobs.lock_batch`, so that the two never wait for each other.
+_WITHDRAW_MODEL = sa.text("""
+    UPDATE jobs SET content_key = NULL WHERE id = ANY (ARRAY(
+        SELECT id FROM jobs
+        WHERE status = 'completed' AND content_key IS NOT NULL AND options ->> 'model' = :model
+        ORDER BY id FOR NO KEY UPDATE
+    ))
+""")
+
+
+def withdraw_model(connection: Connection, model: str) -> None:
+    """Offer no finished job any more that named this embedding model: its vectors are being dropped."""
+    connection.execute(_WITHDRAW_MODEL, {"model": model})
 
 
 def withdraw_expired(connection: Connection, job_id: UUID) -> bool:

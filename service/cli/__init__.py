@@ -16,6 +16,7 @@ from service.cli.backup_commands import register as add_backup_commands
 from service.cli.client_commands import register as add_client_commands
 from service.cli.export_commands import register as add_export_commands
 from service.cli.report_commands import register as add_report_commands
+from service.cli.search_command import register as add_search_command
 from service.cli.server_commands import register as add_server_commands
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ def _root(
 
 
 add_client_commands(app)
+add_search_command(app)
 add_server_commands(app)
 add_account_commands(app)
 add_backup_commands(app)

@@ -1,17 +1,17 @@
-"""The commands of a client: results on stdout, everything else on stderr, a non-zero exit on failure."""
+"""The commands of a client: results on stdout, everything else on stderr, a non-zero exit on failure.
+
+`calling` connects and follows; `search_command` and `export_commands` have two more of them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
 from enum import StrEnum
 from getpass import getpass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -19,12 +19,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service.answers import BatchStatus, Hit, JobStatus
-from service.cli.progress import counted, describe, following
-from service.cli.settings_of_client import DEFAULT_DATA_DIR, DataDir, Key, Url, connect
-from service.client import Client, ClientError
+from service.cli.calling import connected, finished, finished_batch
+from service.cli.progress import counted, describe
+from service.cli.settings_of_client import DEFAULT_DATA_DIR, DataDir, Key, Url
 
-_stderr = Console(stderr=True)
 _stdout = Console()
 
 Source = Annotated[
@@ -45,24 +43,9 @@ class Format(StrEnum):
     TSV = "tsv"
 
 
-class Mode(StrEnum):
-    """By what a search finds."""
-
-    HYBRID = "hybrid"
-    SEMANTIC = "semantic"
-    KEYWORD = "keyword"
-
-
-class Kind(StrEnum):
-    """Which sort of job."""
-
-    TRANSCRIPTION = "transcription"
-    DOCUMENT = "document"
-
-
 def register(app: typer.Typer) -> None:
     """Add the client commands to the command line."""
-    for command in (transcribe, embed, batch, search, jobs, status, cancel, retry, reindex, usage):
+    for command in (transcribe, embed, batch, jobs, status, cancel, retry, reindex, usage):
         app.command(rich_help_panel="Use a service")(command)
 
 
@@ -84,7 +67,7 @@ def transcribe(
     options = {"model": model, "language": language, "task": task, "prompt": prompt, "lane": lane}
     options["word_timestamps"] = str(word_timestamps).lower()
     with connected(url, key, data_dir) as client:
-        job = _finish(client, client.transcribe(_opened(source), options, force=force))
+        job = finished(client, client.transcribe(_opened(source), options, force=force))
         typer.echo(client.transcript(job.id, format).rstrip("\n"))
 
 
@@ -105,7 +88,7 @@ def embed(
     if password_stdin:
         options["password"] = _password()
     with connected(url, key, data_dir) as client:
-        typer.echo(_finish(client, client.embed(_opened(source), options, force=force)).id)
+        typer.echo(finished(client, client.embed(_opened(source), options, force=force)).id)
 
 
 def _opened(source: str) -> Path | str:
@@ -140,64 +123,13 @@ def batch(
         found = client.submit_batch(items, lane=lane)
         typer.echo(f"batch {found.id}", err=True)
         if wait:
-            found = _finish_batch(client, found)
+            found = finished_batch(client, found)
     for item in found.items:
         reason = f"  {item['error']['message']} ({item['error']['code']})" if item["error"] else ""
         typer.echo(f"{item['job_id'] or '-':36}  {item['status']:10}  {item['file']}{reason}")
     accepted = {"queued", "processing", "completed"} if not wait else {"completed"}
     if any(item["status"] not in accepted for item in found.items):
         raise typer.Exit(1)
-
-
-def search(
-    query: Annotated[str, typer.Argument(metavar="QUERY", show_default=False)],
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 5,
-    mode: Annotated[Mode, typer.Option(help="By meaning, by words, or by both.")] = Mode.HYBRID,
-    kind: Annotated[Kind | None, typer.Option(help="Only recordings, or only documents.")] = None,
-    metadata: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only jobs with it; repeat it.")
-    ] = None,
-    rerank: Annotated[
-        bool | None, typer.Option("--rerank/--no-rerank", help="By a cross-encoder; default: if there is one.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    url: Url = None,
-    key: Key = None,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-) -> None:
-    """Find passages by meaning and by words, with the page or the time where they stand."""
-    with connected(url, key, data_dir) as client:
-        wanted = {"limit": limit, "mode": mode, "kind": kind, "metadata": _pairs(metadata), "rerank": rerank}
-        found = client.found(query, **wanted)
-    for warning in found.warnings:
-        typer.echo(warning["message"], err=True)
-    for hit in found.hits:
-        if as_json:
-            typer.echo(json.dumps({name: getattr(hit, name) for name in Hit.__slots__}, ensure_ascii=False))
-        else:
-            reread = hit.scores.get("rerank")
-            score = hit.score if reread is None else reread  # by which they are in order
-            typer.echo(f"{score:.2f}  {hit.name}, {citation(hit)}\n      {_highlighted(hit)}\n")
-    if not found.hits:
-        typer.echo("Nothing found.", err=True)
-
-
-def _pairs(given: list[str] | None) -> dict[str, str] | None:
-    """`NAME=VALUE` as metadata."""
-    if not given:
-        return None
-    if wrong := [one for one in given if "=" not in one]:
-        raise typer.BadParameter(f"{wrong[0]!r} is not of the form NAME=VALUE", param_hint="--metadata")
-    return dict(one.split("=", 1) for one in given)
-
-
-def _highlighted(hit: Hit) -> str:
-    """The text, with the query's words in bold; `typer.echo` leaves that out where it does not write to a terminal."""
-    text, at = "", 0
-    for start, end in hit.highlights:
-        text += hit.text[at:start] + typer.style(hit.text[start:end], bold=True)
-        at = end
-    return text + hit.text[at:]
 
 
 def jobs(
@@ -242,7 +174,7 @@ def cancel(
 def retry(job_id: JobId, url: Url = None, key: Key = None, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Try a failed job again and follow it to its end; only what is not done is worked."""
     with connected(url, key, data_dir) as client:
-        typer.echo(describe(_finish(client, client.retry(str(job_id)))))
+        typer.echo(describe(finished(client, client.retry(str(job_id)))))
 
 
 def reindex(
@@ -257,7 +189,7 @@ def reindex(
         raise typer.BadParameter("give either --model or --drop")
     with connected(url, key, data_dir) as client:
         if model:
-            typer.echo(_finish(client, client.reindex(model)).id)
+            typer.echo(finished(client, client.reindex(model)).id)
         else:
             typer.echo(f"{client.drop_vectors(drop)} vectors of {drop} deleted", err=True)
 
@@ -290,73 +222,3 @@ def _hours(seconds: float) -> str:
 
 def _whole(pages: float) -> str:
     return str(int(pages))
-
-
-def citation(hit: Hit) -> str:
-    """Where to look: `p. 3`, `pp. iii–iv`, `00:41–00:52`, and a link if there is one."""
-    where = hit.citation
-    place = where["label"] if "page_from" in where else f"{_clock(where['start_s'])}–{_clock(where['end_s'])}"
-    return f"{place}  {where['url']}" if "url" in where else str(place)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
-
-
-def _finish(client: Client, job: JobStatus) -> JobStatus:
-    """Follow the job to its end; says what went wrong and exits with 1 if it did not complete."""
-    if job.reused_from:
-        typer.echo(
-            f"This was done before, on {job.created_at[:10]}: job {job.id}. With --force it is done anew.", err=True
-        )
-    try:
-        with following(_stderr) as follow:
-            job = client.wait(job.id, follow)
-    except KeyboardInterrupt:
-        typer.echo(f"The job goes on: scribelane status {job.id}, or scribelane cancel {job.id}", err=True)
-        raise typer.Exit(130) from None
-    for warning in job.warnings:
-        typer.echo(f"warning: {_when(warning)}{warning['message']} ({warning['code']})", err=True)
-    if job.status != "completed":
-        reason = f"{job.error['message']} ({job.error['code']})" if job.error else job.status
-        typer.echo(f"error: {reason}", err=True)
-        raise typer.Exit(1)
-    return job
-
-
-def _finish_batch(client: Client, found: BatchStatus) -> BatchStatus:
-    """Follow the batch until all its jobs have ended."""
-    seen = ""
-
-    def follow(now: BatchStatus) -> None:
-        nonlocal seen
-        if seen != (seen := counted(now)):
-            typer.echo(seen, err=True)
-
-    try:
-        return client.wait_batch(found.id, follow)
-    except KeyboardInterrupt:
-        shown = f"scribelane status --batch {found.id}, or scribelane cancel --batch {found.id}"
-        typer.echo(f"The batch goes on: {shown}", err=True)
-        raise typer.Exit(130) from None
-
-
-@contextmanager
-def connected(url: str | None, key: str | None, data_dir: Path) -> Iterator[Client]:
-    """A connected client; a refusal becomes one line on stderr and exit 1."""
-    try:
-        with connect(url, key, data_dir) as client:
-            yield client
-    except ClientError as error:
-        typer.echo(f"error: {error} ({error.code})", err=True)
-        raise typer.Exit(1) from error
-
-
-def _when(warning: Mapping[str, Any]) -> str:
-    """Which part of a recording a warning is about, as a player shows it."""
-    if warning.get("start_s") is None:
-        return ""
-    begin, end = (timedelta(seconds=int(warning[name])) for name in ("start_s", "end_s"))
-    return f"{begin} to {end}: "

@@ -10,13 +10,14 @@ from uuid import UUID
 
 import typer
 
-from service.cli.client_commands import connected
+from service.cli.calling import connected
 from service.cli.settings_of_client import DEFAULT_DATA_DIR, DataDir, Key, Url
 
 
 class Form(StrEnum):
     """How passages are written."""
 
+    JSON = "json"
     JSONL = "jsonl"
     PARQUET = "parquet"
 
@@ -28,8 +29,9 @@ def register(app: typer.Typer) -> None:
 
 def passages(
     job_id: Annotated[UUID, typer.Argument(metavar="ID", show_default=False)],
-    format: Annotated[Form, typer.Option("--format", help="JSON Lines, or Parquet.")] = Form.JSONL,
+    format: Annotated[Form, typer.Option("--format", help="One JSON object, JSON Lines, or Parquet.")] = Form.JSONL,
     vectors: Annotated[bool, typer.Option("--vectors", help="With the vector of each passage.")] = False,
+    model: Annotated[str, typer.Option(help="With --vectors: those of which model; empty: the job's own.")] = "",
     output: Annotated[Path | None, typer.Option(dir_okay=False, help="A file; none: stdout.")] = None,
     url: Url = None,
     key: Key = None,
@@ -39,8 +41,10 @@ def passages(
     if output is None and format is Form.PARQUET and sys.stdout.isatty():
         typer.echo("error: Parquet is nothing to read on a terminal; give --output FILE.", err=True)
         raise typer.Exit(2)
+    if model and not vectors:
+        raise typer.BadParameter("it says whose vectors: give --vectors, too", param_hint="--model")
     with connected(url, key, data_dir) as client:
-        pieces = client.passages(str(job_id), format, vectors=vectors)
+        pieces = client.passages(str(job_id), format, vectors=vectors, model=model)
         if output is None:
             for piece in pieces:
                 typer.echo(piece, nl=False)

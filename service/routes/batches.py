@@ -8,13 +8,14 @@ from fastapi import APIRouter, Request, Response
 
 from core import errors
 from core.store import batches
-from service import batch, submit
+from service import batch
 from service.deps import AccountDep, ServiceDep
 from service.formats import batch_out
 from service.forms import BatchForm, BatchItem
 from service.problems import responses
 from service.schemas import BatchOut
 from service.submit import BatchSubmissionDep
+from service.submit_bodies import form_body, one_file, schema_of
 
 router = APIRouter(prefix="/v1/batches", tags=["batches"])
 
@@ -23,11 +24,17 @@ _ERRORS = responses(
     errors.InvalidRequest,
 )
 _NOT_FOUND = responses(errors.NotFound, errors.InvalidRequest)
-_FORM = submit.form_body(
+_FORM = form_body(
     BatchForm,
     {
-        "file": {"type": "array", "items": submit.one_file("A recording or a PDF, under a name that an item names.")},
-        "items": {**submit.schema_of(BatchForm)["properties"]["items"], "items": submit.schema_of(BatchItem)},
+        "file": {
+            "type": "array",
+            "items": one_file("A recording or a PDF, under a name that an item names."),
+        },
+        "items": {
+            **schema_of(BatchForm)["properties"]["items"],
+            "items": schema_of(BatchItem),
+        },
     },
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from core import errors
-from service import submit
+from service import submit, submit_bodies
 from service.forms import DocumentForm
 from service.problems import responses
 from service.schemas import JobOut
@@ -23,8 +23,8 @@ _ERRORS = responses(
     "/documents",
     status_code=202,
     response_model=JobOut,
-    responses={**submit.REUSED, **_ERRORS},
-    openapi_extra=submit.either_body(DocumentForm, submit.one_file("A PDF with text.")),
+    responses={**submit_bodies.REUSED, **_ERRORS},
+    openapi_extra=submit_bodies.either_body(DocumentForm, submit_bodies.one_file("A PDF with text.")),
 )
 def embed(submission: SubmissionDep) -> Response:
     """Accept a PDF, or the URL of one, and answer at once with the job; poll its `status_url`."""

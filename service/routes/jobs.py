@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -26,8 +26,9 @@ from service.deps import AccountDep, Service, ServiceDep
 from service.formats import from_cursor, job_out, passage_out, to_cursor, transcript_out
 from service.passage_files import PASSAGE_FILES, Export
 from service.problems import responses
-from service.schemas import JobList, JobOut, PassageList, TranscriptOut
+from service.schemas import JobList, JobOut
 from service.submit import check_model
+from service.text_schemas import PassageList, TranscriptOut
 from service.transcript_files import FILE_FORMATS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -36,6 +37,7 @@ _NOT_FOUND = responses(errors.NotFound, errors.InvalidRequest)
 _AS_FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {form.media_type: {"schema": {"type": "string"}} for form in FILE_FORMATS.values()}}
 }
+_PASSAGES_OF_A_PAGE = 200
 _AS_PASSAGE_FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
@@ -44,6 +46,7 @@ _AS_PASSAGE_FILE: dict[int | str, dict[str, Any]] = {
     }
 }
 _PASSAGE_FORMAT = "`json` comes in pages; `jsonl` and `parquet` are files of all passages."
+_PAGE_OF = f"Of `json`: passages of a page; none: {_PASSAGES_OF_A_PAGE}."
 _VECTORS_OF = "With `vectors`: those of which model; none: the job's own."
 _FORMAT = "`json` has all that Whisper reports; `srt` and `vtt` are subtitles, `tsv` has a segment a line."
 _LINE_CHARS = "Of a subtitle: columns in a line; a Chinese, Japanese or Korean character takes two."
@@ -118,6 +121,7 @@ def delete_job(service: ServiceDep, account: AccountDep, job_id: UUID) -> None:
     service.bell.ring()
 
 
+@router.head("/{job_id}/transcript", include_in_schema=False, response_model=TranscriptOut)
 @router.get("/{job_id}/transcript", response_model=TranscriptOut, responses={**_NOT_FOUND, **_AS_FILE})
 def get_transcript(
     service: ServiceDep,
@@ -142,6 +146,9 @@ def get_transcript(
     return transcript_out(job, heard, segments)
 
 
+@router.head(
+    "/{job_id}/passages", include_in_schema=False, response_model=PassageList, response_model_exclude_unset=True
+)
 @router.get(
     "/{job_id}/passages",
     response_model=PassageList,
@@ -149,6 +156,7 @@ def get_transcript(
     responses={**_NOT_FOUND, **_AS_PASSAGE_FILE},
 )
 def get_passages(
+    request: Request,
     service: ServiceDep,
     account: AccountDep,
     job_id: UUID,
@@ -156,24 +164,33 @@ def get_passages(
     format: Annotated[Literal["json", "jsonl", "parquet"], Query(description=_PASSAGE_FORMAT)] = "json",
     model: Annotated[Text | None, Query(max_length=100, description=_VECTORS_OF)] = None,
     cursor: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    limit: Annotated[int | None, Query(ge=1, le=1000, description=_PAGE_OF)] = None,
 ) -> Response | PassageList:
     """The passages of a document or transcript, with their vectors if asked for."""
-    if cursor is not None and format != "json":
-        raise InvalidRequest("cursor: a file has all passages; only json comes in pages.")
+    _check_pages(format, {"cursor": cursor, "limit": limit})
     after = _passage_place(cursor)
     with service.database.transaction() as connection:
         job = jobs.get(connection, job_id, account.id)
         name, dimensions = _vectors(connection, service, job, model) if vectors else (None, 0)
         if format == "json":
-            found, more = passages.passages_of(connection, job_id, model=name, after=after, limit=limit)
+            found, more = passages.passages_of(
+                connection, job_id, model=name, after=after, limit=limit or _PASSAGES_OF_A_PAGE
+            )
     if format != "json":
         form, export = PASSAGE_FILES[format], Export(service.database, job_id, account.id, name, dimensions)
-        return StreamingResponse(form.write(export), media_type=form.media_type, headers=form.headers(job_id))
+        pieces = form.write(export) if request.method == "GET" else ()  # HEAD: all but the file
+        return StreamingResponse(pieces, media_type=form.media_type, headers=form.headers(job_id))
     return PassageList(
         data=[passage_out(stored) for stored in found],
         next_cursor=None if more is None else to_cursor(*more),
     )
+
+
+def _check_pages(format: str, asked: Mapping[str, object]) -> None:
+    """Raises `InvalidRequest` where a page is asked for of what comes whole."""
+    for name, value in asked.items():
+        if value is not None and format != "json":
+            raise InvalidRequest(f"{name}: a file has all passages; only json comes in pages.")
 
 
 def _vectors(connection: Connection, service: Service, job: Job, asked: str | None) -> tuple[str, int]:

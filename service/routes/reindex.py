@@ -86,5 +86,7 @@ def drop_vectors(
     Refused for the model that searches, and while a reindex with it is in work.
     """
     with service.database.transaction() as connection:
-        deleted = reindexes.drop(connection, model, silent_s=service.worker_silence_s)
+        deleted = reindexes.drop(
+            connection, model, configured=service.default_models.embedding, silent_s=service.worker_silence_s
+        )
     return VectorsDropped(model=model, deleted=deleted)

@@ -10,7 +10,7 @@ from service.deps import AccountDep, ServiceDep
 from service.formats import search_out
 from service.forms import SearchIn
 from service.problems import responses
-from service.schemas import SearchOut
+from service.text_schemas import SearchOut
 
 router = APIRouter(prefix="/v1", tags=["search"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from core import errors
-from service import submit
+from service import submit, submit_bodies
 from service.forms import TranscriptionForm
 from service.problems import responses
 from service.schemas import JobOut
@@ -24,8 +24,8 @@ _FILE = "Audio or video: wav, flac, mp3, m4a/mp4, ogg/opus, webm."
     "/transcriptions",
     status_code=202,
     response_model=JobOut,
-    responses={**submit.REUSED, **_ERRORS},
-    openapi_extra=submit.either_body(TranscriptionForm, submit.one_file(_FILE)),
+    responses={**submit_bodies.REUSED, **_ERRORS},
+    openapi_extra=submit_bodies.either_body(TranscriptionForm, submit_bodies.one_file(_FILE)),
 )
 def transcribe(submission: SubmissionDep) -> Response:
     """Accept a recording, or the URL of one, and answer at once with the job; poll its `status_url`."""

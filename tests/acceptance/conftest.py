@@ -16,8 +16,7 @@ import httpx
 import psycopg
 import pytest
 
-from service import client as client_module
-from service import launch
+from service import launch, patience
 from service.client import Client
 from service.launch import SCRIBELANE, LocalService
 from tests.conftest import write_tiers
@@ -77,11 +76,13 @@ class Service:
     def client(self) -> Client:
         return self.local.client()
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A `scribelane` command that finds this service by its folder."""
+    def run(self, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+        """A `scribelane` command that finds this service by its folder; `typed` is what it reads on stdin."""
         environment = {**os.environ, "SCRIBELANE_DATA_DIR": str(self.folder)}
         command = [SCRIBELANE, *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+        return subprocess.run(
+            command, env=environment, input=typed, capture_output=True, text=True, timeout=240, check=False
+        )
 
     def worker(self, lane: str) -> dict[str, Any]:
         """What `/v1/workers` says of the worker for a lane, as soon as it says anything."""
@@ -118,7 +119,7 @@ def start_service(folder: Path, **environment: str) -> Service:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most jobs here are done sooner than a client asks again."""
-    monkeypatch.setattr(client_module, "POLL_S", 0.1)
+    monkeypatch.setattr(patience, "POLL_S", 0.1)
 
 
 @pytest.fixture(scope="session")

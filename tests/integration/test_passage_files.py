@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from core.errors import NotFound
 from core.job import JobKind
+from core.store import accounts
 from core.store.accounts import Account
 from core.store.session import Database
 from service import passage_files
@@ -140,9 +141,50 @@ def test_vectors_of_a_second_model_make_no_second_row(
         assert [row["vector"] for row in rows] == [vector]
 
 
-@pytest.mark.parametrize("query", ["format=csv", "vectors=true&model=gpt", "format=jsonl&cursor=WzEsIDFd"])
+@pytest.mark.parametrize(
+    "query",
+    ["format=csv", "vectors=true&model=gpt", "format=jsonl&cursor=WzEsIDFd", "format=parquet&limit=10", "limit=0"],
+)
 def test_an_unknown_format_or_model_or_a_page_of_a_file_is_a_422(api: TestClient, document: UUID, query: str) -> None:
-    assert api.get(f"/v1/jobs/{document}/passages?{query}").status_code == 422
+    answer = api.get(f"/v1/jobs/{document}/passages?{query}")
+
+    assert (answer.status_code, answer.json()["code"]) == (
+        422,
+        "unknown_model" if "gpt" in query else "invalid_request",
+    )
+
+
+@pytest.mark.parametrize("what", ["passages", "transcript", *(f"passages?format={form}" for form in FILES)])
+def test_head_says_what_get_would_send_and_sends_nothing(
+    api: TestClient, database: Database, account: Account, what: str
+) -> None:
+    job_id = work.submit(database, account)
+    work.finish(database, job_id)
+
+    whole, head = api.get(f"/v1/jobs/{job_id}/{what}"), api.head(f"/v1/jobs/{job_id}/{what}")
+
+    assert (whole.status_code, head.status_code, head.content) == (200, 200, b"")
+    for name in ("Content-Type", "Content-Disposition", "Content-Length"):
+        assert head.headers.get(name) == whole.headers.get(name)
+
+
+@pytest.mark.parametrize("what", ["passages", "transcript", *(f"passages?format={form}" for form in FILES)])
+def test_head_is_refused_where_get_is(api: TestClient, database: Database, document: UUID, what: str) -> None:
+    stranger = work.open_account(database, "grace")
+    with database.transaction() as connection:
+        strangers = {"Authorization": f"Bearer {accounts.issue_key(connection, stranger.id)}"}
+    url = f"/v1/jobs/{document}/{what}"
+
+    assert api.head(url, headers=strangers).status_code == 404
+    assert api.head(url, headers={"Authorization": "Bearer sl_wrong"}).status_code == 401
+
+
+def test_head_of_a_file_reads_none_of_its_passages(
+    api: TestClient, document: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Export, "pages", lambda _: pytest.fail("the passages were read"))
+
+    assert api.head(f"/v1/jobs/{document}/passages?format=jsonl").status_code == 200
 
 
 @pytest.mark.parametrize("form", FILES)

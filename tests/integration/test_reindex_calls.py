@@ -11,6 +11,7 @@ from core.store import reindexes, workers
 from core.store.accounts import Account
 from core.store.session import Database
 from core.store.workers import WorkerRecord
+from models.registry import DEFAULT_EMBEDDING
 from tests.integration import work
 from tests.integration.reindexed import NEW, OLD, document, embedded
 
@@ -93,7 +94,20 @@ def test_old_vectors_go_some_at_a_time_and_nothing_else(
     assert len(work.execute(database, "SELECT FROM passages")) == 4
 
 
-def test_the_model_that_searches_is_not_dropped_while_a_query_worker_lives(
+def test_the_model_that_is_set_for_searches_is_not_dropped_while_no_query_worker_lives(
+    operators: TestClient, database: Database, account: Account
+) -> None:
+    document(database, account, "1", model=DEFAULT_EMBEDDING)
+
+    refusal = operators.delete("/v1/vectors", params={"model": DEFAULT_EMBEDDING})
+
+    assert work.execute(database, "SELECT FROM workers") == []
+    assert (refusal.status_code, refusal.json()["code"]) == (409, "conflict")
+    assert "SCRIBELANE_EMBEDDING_MODEL" in refusal.json()["detail"]
+    assert embedded(database, DEFAULT_EMBEDDING) == ["1"]
+
+
+def test_the_model_that_a_query_worker_still_searches_with_is_not_dropped(
     operators: TestClient, database: Database, account: Account
 ) -> None:
     document(database, account, "1")

@@ -123,6 +123,31 @@ def test_what_was_deleted_or_has_expired_is_not_offered(api: TestClient, databas
     assert is_new(api)
 
 
+def test_what_was_embedded_with_a_model_that_is_dropped_is_not_offered(api: TestClient, database: Database) -> None:
+    work.execute(database, "UPDATE accounts SET operator = true")
+    path = "/v1/documents"
+    default = done(api, database, path=path)
+    dropped, other = (done(api, database, path=path, model=model) for model in ("fake", "bge-m3"))
+    assert submit(api, None, path=path, model="fake").json()["reused_from"] == dropped
+
+    assert api.delete("/v1/vectors", params={"model": "fake"}).status_code == 200
+
+    assert is_new(api, path=path, model="fake")
+    assert submit(api, None, path=path).json()["reused_from"] == default
+    assert submit(api, None, path=path, model="bge-m3").json()["reused_from"] == other
+
+
+def test_a_job_in_work_is_offered_although_its_model_was_dropped_before_it_ended(
+    api: TestClient, database: Database
+) -> None:
+    work.execute(database, "UPDATE accounts SET operator = true")
+    job_id = submit(api, None, path="/v1/documents", model="fake").json()["id"]
+    assert api.delete("/v1/vectors", params={"model": "fake"}).status_code == 200
+    work.finish(database, UUID(job_id))
+
+    assert submit(api, None, path="/v1/documents", model="fake").json()["reused_from"] == job_id
+
+
 class _Away(Blobs):
     def erase(self, prefix: str) -> int:
         raise OSError("the media store is away")

@@ -152,6 +152,7 @@ def test_a_moment_of_a_video_is_linked(api: TestClient, database: Database, acco
         {"metadata": []},
         {"metadata": {"a": "\x00"}},
         {"limit": 0},
+        {"kind": "reindex"},
     ],
 )
 def test_a_search_that_cannot_be_is_refused(api: TestClient, wrong: dict[str, Any]) -> None:

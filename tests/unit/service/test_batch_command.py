@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service import client as client_module
-from service import forms
+from service import forms, patience
 from service.cli import app
 from service.client import Client, ClientError
 from tests.unit.service.answering import BROKEN_OFF, Answer, Asked, as_json, problem, refused, serving
@@ -31,7 +31,7 @@ def as_batch(status: str = "completed", *items: dict[str, Any]) -> Answer:
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    monkeypatch.setattr(client_module, "POLL_S", 0.01)
+    monkeypatch.setattr(patience, "POLL_S", 0.01)
     for name in ("talk.wav", "paper.pdf"):
         (tmp_path / name).write_bytes(name.encode())
     return [tmp_path / "talk.wav", tmp_path / "paper.pdf"]

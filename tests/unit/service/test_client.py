@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from service import client as client_module
+from service import patience
 from service.answers import JobStatus
 from service.cli import app
 from service.client import Client, ClientError
@@ -21,7 +21,7 @@ from tests.unit.service.answering import Answer, as_job, as_json, problem, refus
 
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "POLL_S", 0.01)
+    monkeypatch.setattr(patience, "POLL_S", 0.01)
 
 
 def test_every_call_carries_the_key() -> None:
@@ -118,7 +118,7 @@ def test_waiting_polls_no_sooner_than_the_service_asks(
     monkeypatch: pytest.MonkeyPatch, sent: str, waited_s: float
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     too_often = problem(429, "rate_limited", retry_after=sent)
     with serving(too_often, as_job("completed", 4)) as (url, _), Client(url, "k") as client:
         assert client.wait("7").status == "completed"
@@ -132,7 +132,7 @@ def test_waiting_ends_when_the_job_is_gone() -> None:
 
 
 def test_waiting_gives_up_on_a_service_that_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_AWAY_RETRIES_S", 0.1)
+    monkeypatch.setattr(patience, "AWAY_RETRIES_S", 0.1)
     with Client(f"http://127.0.0.1:{free_port()}", "k") as client:
         assert refused(lambda: client.wait("7")).code == "unreachable"
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from service import client as client_module
+from service import patience
 from service.answers import JobStatus
 from service.client import Client
 from service.embedded import free_port
@@ -21,7 +21,7 @@ from tests.waiting import until
 
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "POLL_S", 0.01)
+    monkeypatch.setattr(patience, "POLL_S", 0.01)
 
 
 def keys_of(asked: Asked) -> list[str]:
@@ -77,7 +77,7 @@ def test_a_submit_that_broke_off_is_sent_again_through_a_restart(talk: Path) -> 
 
 
 def test_how_long_sending_takes_does_not_count(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_AWAY_RETRIES_S", 0.1)
+    monkeypatch.setattr(patience, "AWAY_RETRIES_S", 0.1)
     slow = replace(BROKEN_OFF, after_s=0.2)
     with serving(slow, slow, as_job("queued")) as (url, asked), Client(url, "k") as client:
         assert client.transcribe(talk).id == "7"
@@ -87,7 +87,7 @@ def test_how_long_sending_takes_does_not_count(talk: Path, monkeypatch: pytest.M
 
 def test_a_submit_that_broke_off_waits_out_a_used_up_rate(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     used_up = problem(429, "rate_limited", retry_after="50")
     with serving(BROKEN_OFF, used_up, used_up, as_job("queued")) as (url, _), Client(url, "k") as client:
         assert client.transcribe(talk).id == "7"
@@ -96,9 +96,9 @@ def test_a_submit_that_broke_off_waits_out_a_used_up_rate(talk: Path, monkeypatc
 
 
 def test_the_pauses_of_a_submit_grow_and_come_to_a_minute(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "POLL_S", 0.5)
+    monkeypatch.setattr(patience, "POLL_S", 0.5)
     waits: list[float] = []
-    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     with serving(BROKEN_OFF) as (url, asked), Client(url, "k") as client:
         refused(lambda: client.transcribe(talk))
 
@@ -107,7 +107,7 @@ def test_the_pauses_of_a_submit_grow_and_come_to_a_minute(talk: Path, monkeypatc
 
 
 def test_a_submit_that_breaks_off_again_and_again_is_given_up(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_AWAY_RETRIES_S", 0.1)
+    monkeypatch.setattr(patience, "AWAY_RETRIES_S", 0.1)
     with serving(BROKEN_OFF) as (url, asked), Client(url, "k") as client:
         assert refused(lambda: client.transcribe(talk)).code == "unreachable"
 
@@ -124,7 +124,7 @@ def test_a_submit_that_was_refused_is_not_sent_again(talk: Path, refusal: Answer
 
 def test_a_submit_to_a_service_that_is_not_there_fails_at_once(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     with Client(f"http://127.0.0.1:{free_port()}", "k") as client:
         assert refused(lambda: client.transcribe(talk)).code == "unreachable"
 
