@@ -142,7 +142,8 @@ def _weighed(connection: Connection, account_id: UUID, terms: Sequence[str]) -> 
     for term, n_held in zip(terms, held, strict=True):
         n = n_held * n_all // max(n_drawn, 1)
         if n_drawn == SAMPLE and n_held < _RARE:
-            n = _n_passages(connection, account_id, term)
+            counted = _n_passages(connection, account_id, term)
+            n = counted if counted < COUNTED else max(counted, n)
         weighed.append(Term(term, math.log(1 + (n_all - n + 0.5) / (n + 0.5)), n))
     return weighed
 
