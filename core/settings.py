@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     # What is fetched, where a URL is submitted.
     url_hosts: str = Field("", description="`example.org`, `.example.org` (subdomains), `*`; empty: YouTube alone")
     fetch_s: float = Field(300, gt=0, description="how long fetching one input may take")
+    fetch_at_once: int = Field(1, ge=1, description="inputs that the processes of one io worker fetch at once")
     fetch_proxy: str = Field("", description="http:// or https:// URL that inputs are fetched through")
 
     # Models.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Reply:
     """An answer. `breaks_after`: so many bytes of the body are sent, and then the connection is closed.
 
-    `holds`: what there is of the body is sent, and then nothing, until the other side goes away.
+    `holds`: what there is of the body is sent, and then nothing, until the other side goes away. `drips`: it is sent
+    byte by byte, a hundred in a second at most.
     """
 
     status: int = 200
@@ -22,6 +24,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     breaks_after: int | None = None
     holds: bool = False
+    drips: bool = False
 
 
 @dataclass
@@ -63,7 +66,10 @@ def site(answer: Answering, host: str = "127.0.0.1") -> Iterator[Site]:
                 self.send_header(name, value)
             self.end_headers()
             with suppress(ConnectionError):  # who refuses what is too large does not read it
-                self.wfile.write(reply.body[: reply.breaks_after])
+                body = reply.body[: reply.breaks_after]
+                for piece in (bytes([one]) for one in body) if reply.drips else (body,):
+                    self.wfile.write(piece)
+                    time.sleep(0.01 if reply.drips else 0)
                 if reply.holds:
                     self.rfile.read(1)
             self.close_connection = True

@@ -35,11 +35,12 @@ from core.errors import (
 from core.retry import remedy_of
 from core.store import blobs as blob_store
 from core.store import chunks, completion, jobs, speeds
-from core.store.chunks import Claim, Took
+from core.store.chunks import Claim, Orphan, Took
 from core.store.results import Result, Transcribed
 from models import cold_start
 from models.errors import DeviceFailed, OutOfDeviceMemory, WeightsMismatch, WeightsMissing
 from workers.lease import Heartbeat, Lease
+from workers.places import POSTPONED_S, Postponed
 from workers.stages import STAGES
 from workers.stages.context import Context
 
@@ -83,6 +84,8 @@ class Attempts:
         with structlog.contextvars.bound_contextvars(job=str(claim.job_id), stage=claim.stage, n=claim.ordinal):
             try:
                 self._attempt(claim)
+            except Postponed:
+                self._give_back(claim)
             except LeaseLost:
                 log.info("the chunk was taken away; its result is dropped")
                 self._forget_blobs_of_deleted_job(claim)
@@ -105,7 +108,7 @@ class Attempts:
                 took = Took(max(0.0, in_work_s - loads.waited_s), loads.waited_s)
                 self._complete(claim, result, took)
                 self._keep_speed(claim, result)
-        except (JobError, LeaseLost):
+        except (JobError, LeaseLost, Postponed):
             raise
         except FileNotFoundError as error:
             log.exception("a blob is missing")
@@ -144,6 +147,12 @@ class Attempts:
                 speeds.keep(connection, claim.options.model, claim.lane, result.measured)
         except SQLAlchemyError as error:
             log.warning("a speed was not kept", error=str(error).split("\n")[0])
+
+    @_patiently
+    def _give_back(self, claim: Claim) -> None:
+        held = Orphan(claim.chunk_id, claim.job_id, claim.attempt)
+        with self.context.database.transaction() as connection:
+            completion.hand_back(connection, held, delay_s=POSTPONED_S)
 
     def _fail(self, claim: Claim, error: JobError) -> None:
         log.warning("attempt failed", code=error.code, attempt=claim.attempt, retryable=error.retryable)

@@ -36,10 +36,14 @@ class Lease:
     advanced_at: float = field(default_factory=time.monotonic)
     lost: bool = False
 
-    def progress(self, *_: object) -> None:
-        """A step is done. Raises `LeaseLost` if the chunk belongs to somebody else by now."""
+    def check(self) -> None:
+        """Raises `LeaseLost` if the chunk belongs to somebody else by now. For a stage that waits."""
         if self.lost:
             raise LeaseLost()
+
+    def progress(self, *_: object) -> None:
+        """A step is done. Raises `LeaseLost` as `check` does."""
+        self.check()
         self.advanced_at = time.monotonic()
 
 

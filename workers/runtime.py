@@ -135,6 +135,7 @@ def _fetching(own: Settings) -> FetchOptions:
     return FetchOptions(
         hosts=links.hosts_of(own.url_hosts),
         proxy=own.fetch_proxy or None,
+        at_once=own.fetch_at_once,
         total_s=own.fetch_s,
         memory_bytes=own.input_memory_bytes,
         cookies_file=own.youtube_cookies_file,

@@ -111,11 +111,11 @@ def rescue(connection: Connection, orphan: Orphan, *, max_failures: int) -> Resc
     return Rescued.FAILED
 
 
-def hand_back(connection: Connection, orphan: Orphan) -> bool:
-    """Queue the chunk of a worker that has to stop, at no charge; False if it was not that worker's any more."""
+def hand_back(connection: Connection, orphan: Orphan, *, delay_s: float = 0.0) -> bool:
+    """Queue a chunk that its worker cannot go on with, at no charge; False if it was not that worker's any more."""
     job_store.lock(connection, orphan.job_id)
     try:
-        _requeue(connection, orphan, {}, delay_s=0.0)
+        _requeue(connection, orphan, {}, delay_s=delay_s)
     except LeaseLost:
         return False
     return True

@@ -26,6 +26,7 @@ from tests.integration import work
 from tests.integration.test_tiers_hold import SAMPLE, context
 from tests.integration.worker import working
 from tests.listening import Reply, Site, site
+from workers import places
 from workers.attempts import Attempts
 from workers.inputs.orders import FetchOptions
 
@@ -66,6 +67,26 @@ def attempts(dispatcher: Dispatcher, tmp_path: Path, own_hosts: UrlHosts) -> Ite
 def prepared(attempts: Attempts, database: Database, job: Mapping[str, Any]) -> None:
     work.execute(database, "UPDATE chunks SET retry_at = NULL")
     attempts.work(work.queued(database, job["id"])[0])
+
+
+def test_while_a_place_for_fetching_is_taken_a_link_waits_at_no_charge_and_uploads_do_not(
+    api: TestClient, database: Database, attempts: Attempts, media: Site
+) -> None:
+    job = api.post("/v1/documents", json={"url": f"{media.url}/tides.pdf"}).json()
+    upload = api.post("/v1/documents", files={"file": ("tides.pdf", DOCUMENT.read_bytes())}).json()
+
+    with places.one_of(1, "fetching", attempts.context.scratch.parent):
+        prepared(attempts, database, upload)
+        prepared(attempts, database, job)
+
+    waiting = "SELECT status, failures, uncharged, retry_at > now() FROM chunks WHERE job_id = :id"
+    assert [tuple(row) for row in work.execute(database, waiting, id=job["id"])] == [("queued", 0, 0, True)]
+    assert api.get(f"/v1/jobs/{upload['id']}").json()["stage"] == "embed"
+    assert media.requests == []
+
+    prepared(attempts, database, job)
+
+    assert api.get(f"/v1/jobs/{job['id']}").json()["stage"] == "embed"
 
 
 @pytest.mark.parametrize("body", [{"url": "https://youtu.be/abc_DEF-123"}, {"url": VIDEO, "language": "de"}])

@@ -8,6 +8,7 @@ like an upload.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from email.message import Message
 from http.client import responses as PHRASES
@@ -15,7 +16,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import httpx
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+from tenacity.stop import stop_base
 
 from core.errors import DownloadFailed, FileUnavailable, MediaTooLarge
 from core.links import UrlHosts
@@ -24,7 +26,9 @@ from workers.outgoing import MAX_REDIRECTS, client
 
 MAX_NAME = 200
 
-_PIECE_BYTES = 256 * 1024
+_PIECE_BYTES = 64 * 1024
+"""A try that brought less has brought nothing."""
+_LEAST_BYTES_PER_S = 1024
 _MAX_PAUSE_S = 20.0
 _MAY_PASS = frozenset({408, 425, 429})
 _PAGES = frozenset({"text/html", "application/xhtml+xml"})
@@ -33,13 +37,14 @@ _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class DirectOptions:
-    """Where files are fetched from, and how. A server that says nothing for `silence_s` is gone; what broke off is
-    tried again `retries` times, after pauses that double from `pause_s`.
+    """Where files are fetched from, and how. A server that says nothing for `silence_s`, or next to nothing, is gone.
+    What broke off is tried again, after pauses that double from `pause_s`, until `retries` tries in a row have brought
+    nothing more.
     """
 
     hosts: UrlHosts
     proxy: str | None = None
-    retries: int = 5
+    retries: int = 2
     pause_s: float = 1.0
     silence_s: float = 20.0
 
@@ -50,16 +55,31 @@ def download(url: str, folder: Path, limits: FetchLimits, options: DirectOptions
     Raises `AddressRefused`, `FileUnavailable`, `MediaTooLarge` and `DownloadFailed`, and an `OSError` where the disk is
     full.
     """
-    again = Retrying(
-        retry=retry_if_exception_type(DownloadFailed),
-        stop=stop_after_attempt(options.retries + 1),
-        wait=wait_exponential(options.pause_s, max=_MAX_PAUSE_S),
-        reraise=True,
-    )
     with client(options.hosts, proxy=options.proxy, silence_s=options.silence_s) as web:
         coming = _Coming(web, url, folder / "input", limits.max_bytes, on_bytes)
-        again(coming.fetch)
+        again = Retrying(
+            retry=retry_if_exception_type(DownloadFailed),
+            stop=_Stuck(coming.path, options.retries),
+            wait=wait_exponential(options.pause_s, max=_MAX_PAUSE_S),
+            reraise=True,
+        )
+        again(coming.fetch, options.silence_s)
     return Fetched(coming.path, coming.name)
+
+
+class _Stuck(stop_base):
+    """When to give up: after so many tries in a row, and one, that brought next to nothing."""
+
+    def __init__(self, path: Path, retries: int) -> None:
+        self._path = path
+        self._retries = retries
+        self._most = self._in_vain = 0
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        there = self._path.stat().st_size
+        self._in_vain = 0 if there >= self._most + _PIECE_BYTES else self._in_vain + 1
+        self._most = max(self._most, there)
+        return self._in_vain > self._retries
 
 
 class _Coming:
@@ -75,16 +95,18 @@ class _Coming:
         self._mark = ""
         self.path.touch()
 
-    def fetch(self) -> None:
+    def fetch(self, silence_s: float) -> None:
         """Fetch what is not there yet; from the beginning where the server does not continue. See `download`."""
         try:
             with self._web.stream("GET", self._url, headers=self._asked()) as answer:
-                self._take(answer)
+                self._take(answer, silence_s)
         except httpx.TooManyRedirects as error:
             raise FileUnavailable(f"The URL redirects more than {MAX_REDIRECTS} times.") from error
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise FileUnavailable("The URL redirects to something that is no URL of the web.") from error
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except httpx.DecodingError as error:
+            raise FileUnavailable("The server sends the file in a form that cannot be decoded; upload it.") from error
+        except httpx.TransportError as error:
             raise DownloadFailed(f"The download broke off each time it was tried: {_reason(error)}") from error
 
     def _asked(self) -> dict[str, str]:
@@ -92,7 +114,7 @@ class _Coming:
         there = self.path.stat().st_size
         return {**asked, "Range": f"bytes={there}-", "If-Range": self._mark} if there and self._mark else asked
 
-    def _take(self, answer: httpx.Response) -> None:
+    def _take(self, answer: httpx.Response, silence_s: float) -> None:
         if answer.status_code == 416:  # what is there is not of this file any more: the next try begins anew
             self._mark = ""
         _check_status(answer)
@@ -107,11 +129,13 @@ class _Coming:
             file.truncate(there)
             file.seek(there)
             self._hold(there if total is None else total)
-            for piece in answer.iter_bytes(_PIECE_BYTES):
+            speed = _Speed(silence_s, there)
+            for piece in answer.iter_bytes():
                 there += len(piece)
                 self._hold(there)
                 file.write(piece)
                 self._on_bytes(there, total)
+                speed.check(there)
         if total is not None and there < total:
             raise DownloadFailed()
         if not there:
@@ -121,6 +145,24 @@ class _Coming:
         if n_bytes > self._max_bytes:
             sizes = f"larger than the {self._max_bytes} bytes that this account's tier accepts"
             raise MediaTooLarge(f"The file is {sizes}.")
+
+
+class _Speed:
+    """A server that sends a byte now and then holds whoever fetches as one does that sends none."""
+
+    def __init__(self, within_s: float, there: int) -> None:
+        self._within_s = within_s
+        self._since = time.monotonic()
+        self._from = there
+
+    def check(self, there: int) -> None:
+        """Raises `DownloadFailed` where too little has come of late."""
+        took_s = time.monotonic() - self._since
+        if took_s < self._within_s:
+            return
+        if there - self._from < took_s * _LEAST_BYTES_PER_S:
+            raise DownloadFailed("The server sends the file too slowly; try again later, or upload the file.")
+        self._since, self._from = time.monotonic(), there
 
 
 def _check_status(answer: httpx.Response) -> None:
@@ -169,7 +211,7 @@ def _name_of(answer: httpx.Response) -> str:
     said["content-disposition"] = answer.headers.get("content-disposition", "")
     try:
         named = said.get_filename("")
-    except ValueError:  # a character set that decodes nothing, such as idna
+    except Exception:  # the library takes what it reads for well-formed: it fails in many ways where it is not
         named = ""
     return _cleaned(named) or _from_path(str(answer.url))
 

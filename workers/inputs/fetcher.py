@@ -36,6 +36,8 @@ from workers.outgoing import guard_process, private_of
 
 _MAX_TRACE = 4000
 _REPORT_S = 0.5
+_SPARE_PART, _SPARE_BYTES = 20, 1024**3
+"""What a download leaves of the disk: a twentieth, or this where that is more."""
 _ROOM_BYTES = 64 * 1024
 """A disk with less than this is full: what a download leaves of it is less than a piece."""
 
@@ -53,7 +55,7 @@ def main(order: Order, said: Callable[..., None]) -> None:
         said(error=DownloadFailed.code, message=f"The proxy for fetching cannot be found: {error}")
         return
     try:
-        found = _fetched(order, _Progress(said))
+        found = _fetched(order, _Progress(said, order.folder))
         known = details.to_stored(found.details) if found.details else None
         said(done=True, file=found.path.name, name=found.name, details=known)
     except MemoryError:
@@ -112,13 +114,18 @@ def _online(order: Order) -> Online:
 
 
 class _Progress:
-    """Says how much is there, and not more often than somebody reads it."""
+    """Says how much is there, and not more often than somebody reads it. Ends the process before the disk is full: what
+    else is worked on this machine needs some of it."""
 
-    def __init__(self, said: Callable[..., None]) -> None:
+    def __init__(self, said: Callable[..., None], folder: Path) -> None:
         self._said = said
+        self._folder = folder
+        self._spare = min(shutil.disk_usage(folder).total // _SPARE_PART, _SPARE_BYTES)
         self._told_at = -_REPORT_S
 
     def __call__(self, there: int, total: int | None) -> None:
+        if shutil.disk_usage(self._folder).free < self._spare:
+            os._exit(NO_ROOM)
         if time.monotonic() - self._told_at >= _REPORT_S:
             self._told_at = time.monotonic()
             self._said(progress=there, total=total)

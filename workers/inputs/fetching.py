@@ -7,12 +7,13 @@ end is `fetcher`; what it leaves and says is taken with the care that is due to 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ MAX_NAME = 300
 _PROGRAM = (sys.executable, "-P", "-B", "-m", "workers.inputs.fetcher")
 _TOO_LONG = "Fetching the input took longer than this service allows; upload the file instead."
 _ENDED = "The download ended unexpectedly each time it was tried; try again later, or upload the file."
+_NO_ROOM = "The service has no room for a file of this size at the moment; try again later, or tell its operator."
+_ROOM_BYTES = 16 * 1024**2
+"""With less than this on the disk nothing is fetched."""
 _PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _SAID = {
     kind.code: kind
@@ -45,25 +49,31 @@ _SAID = {
 }
 
 
-def fetch(order: Order, on_bytes: OnBytes) -> Fetched:
-    """The file, in the order's folder, which is empty before. `on_bytes` may raise to break it off.
+def fetch(order: Order, on_bytes: OnBytes, on_wait: Callable[[], None] = lambda: None) -> Fetched:
+    """The file, in the order's folder, which is empty before. `on_bytes`, and `on_wait` which is called each second
+    that brings nothing, may raise to break it off.
 
     Raises what `youtube.download` and `direct.download` raise, `ChunkTimeout`, `StoreUnavailable` where the disk is
-    full, and `Internal`.
+    full before, and `Internal`, also where the file fills it.
     """
+    if shutil.disk_usage(order.folder).free < _ROOM_BYTES:
+        log.error("the worker's disk is full", folder=str(order.folder))
+        raise StoreUnavailable
     try:
         with _fetcher(order) as process:
-            done = _done(order, process, on_bytes)
+            done = _done(order, process, on_bytes, on_wait)
     except ChunkTimeout as error:
         raise ChunkTimeout(_TOO_LONG) from error
     return _checked(order, done)  # nobody is left to change what is looked at
 
 
-def _done(order: Order, process: subprocess.Popen[bytes], on_bytes: OnBytes) -> dict[str, Any]:
+def _done(
+    order: Order, process: subprocess.Popen[bytes], on_bytes: OnBytes, on_wait: Callable[[], None]
+) -> dict[str, Any]:
     """The last that the process says. Raises the error that it ends with."""
     limits = OpenLimits(order.options.memory_bytes, order.options.total_s, order.options.total_s)
     notes = Notes()
-    for said in heard(process, limits, MAX_DETAILS_BYTES):
+    for said in heard(process, limits, MAX_DETAILS_BYTES, on_wait):
         if "done" in said:
             return said
         if "progress" in said:
@@ -134,8 +144,8 @@ def _name(said: str) -> str:
 def _end(order: Order, status: int) -> JobError:
     """What it means that the process ended without a word."""
     if status == NO_ROOM:
-        log.error("the worker's disk is full", folder=str(order.folder))
-        return StoreUnavailable()
+        log.error("an input leaves no room on the worker's disk", folder=str(order.folder))
+        return Internal(_NO_ROOM)  # charged: nobody is to fetch the same file a thousand times
     if status == TOO_LARGE:
         return MediaTooLarge("Fetching the input takes more memory or space than this service allows.")
     log.error("whoever fetched an input was ended", status=status)

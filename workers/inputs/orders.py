@@ -13,15 +13,17 @@ from workers.inputs.fetched import FetchLimits
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
     """How this service fetches, by its settings. All of one input takes at most `total_s` seconds; a server that says
-    nothing for `silence_s` is gone. Retries and rate are those of YouTube, but for `direct_retries`.
+    nothing for `silence_s` is gone. Retries and rate are those of YouTube, but for `direct_retries`. The processes of a
+    worker fetch `at_once` inputs.
     """
 
     hosts: UrlHosts
     proxy: str | None = None
+    at_once: int = 1
     total_s: float = 480.0
     silence_s: float = 20.0
     memory_bytes: int = 2 * 1024**3
-    direct_retries: int = 5
+    direct_retries: int = 2
     cookies_file: Path | None = None
     rate_bytes_per_s: int | None = None
     retries: int = 5

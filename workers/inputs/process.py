@@ -37,6 +37,7 @@ _TOO_LONG = "Opening the file took longer than this service allows."
 _PIECE_BYTES = 64 * 1024
 _MAX_MESSAGE = 500
 _LAST_S = 10.0
+_LOOK_S = 1.0
 _PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 _CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGSYS}
 _SAID = {
@@ -140,16 +141,22 @@ def _steps(
 
 
 def heard(
-    process: subprocess.Popen[bytes], limits: OpenLimits, max_line_bytes: int = _PIECE_BYTES
+    process: subprocess.Popen[bytes],
+    limits: OpenLimits,
+    max_line_bytes: int = _PIECE_BYTES,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> Iterator[dict[str, Any]]:
-    """What the process says, as it says it, until it closes its output. Raises `ChunkTimeout` when its time is up."""
+    """What the process says, as it says it, until it closes its output. Raises `ChunkTimeout` when its time is up.
+
+    While it says nothing `on_wait` is called each second, and may raise to break it off.
+    """
     assert process.stdout is not None
     left_s, rest = limits.total_s, b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
             began = time.monotonic()
-            if left_s <= 0 or not selector.select(min(left_s, limits.step_s)):
+            if not _speaks(selector, min(left_s, limits.step_s), on_wait):
                 raise ChunkTimeout(_TOO_LONG)
             left_s -= time.monotonic() - began
             piece = os.read(process.stdout.fileno(), _PIECE_BYTES)
@@ -159,6 +166,15 @@ def heard(
             if len(rest) > max_line_bytes:
                 raise Internal
             yield from (json.loads(line) for line in lines)
+
+
+def _speaks(selector: selectors.BaseSelector, within_s: float, on_wait: Callable[[], None]) -> bool:
+    until = time.monotonic() + within_s
+    while (left_s := until - time.monotonic()) > 0:
+        if selector.select(min(left_s, _LOOK_S)):
+            return True
+        on_wait()
+    return False
 
 
 def awaited(process: subprocess.Popen[bytes]) -> int:

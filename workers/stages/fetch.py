@@ -22,6 +22,7 @@ from core.store import fetched, jobs
 from core.store.chunks import Claim
 from core.store.fetched import Learned
 from core.store.jobs import Job
+from workers import places
 from workers.inputs import fetching
 from workers.inputs.fetched import FetchLimits
 from workers.inputs.orders import FetchOptions, Order
@@ -82,9 +83,10 @@ def _place(context: Context, claim: Claim, scratch: Path) -> tuple[Path, FetchLi
 
 
 def _fetch(context: Context, claim: Claim, lease: Lease, order: Order, path: Path) -> Details | None:
-    """Fetch the file to `path` and into the media store; what its source says of it."""
+    """Fetch the file to `path` and into the media store; what its source says of it. Raises `Postponed`."""
     context.blobs.check()  # nothing is fetched that could not be kept; it is not charged, and tried again
-    found = fetching.fetch(order, _Progress(context, claim, lease))
+    with places.one_of(context.fetching.at_once, "fetching", context.scratch.parent):
+        found = fetching.fetch(order, _Progress(context, claim, lease), lease.check)
     # Out of the folder in which a stranger's words could make files.
     found.path.rename(path)
     learned = Learned(found.name, path.stat().st_size, found.details)
@@ -110,6 +112,7 @@ class _Progress:
         self._reported_at = -REPORT_S
 
     def __call__(self, there: int, total: int | None) -> None:
+        self._lease.check()
         if there == self._there:  # a server that is asked again and again makes no progress
             return
         self._there = there

@@ -36,8 +36,11 @@ def serve() -> Iterator[Callable[[Answering], Site]]:
 def fetch(
     found: Site, folder: Path, path: str = "/talk.mp3", limits: FetchLimits = LIMITS, retries: int = 2
 ) -> Fetched:
-    options = DirectOptions(UrlHosts(private=frozenset({found.address})), retries=retries, pause_s=0, silence_s=5)
-    return download(found.url + path, folder, limits, options, lambda *_: None)
+    return download(found.url + path, folder, limits, patient(found, retries), lambda *_: None)
+
+
+def patient(found: Site, retries: int = 2) -> DirectOptions:
+    return DirectOptions(UrlHosts(private=frozenset({found.address})), retries=retries, pause_s=0, silence_s=5)
 
 
 def test_a_file_is_fetched_with_its_progress(tmp_path: Path, serve: Callable[[Answering], Site]) -> None:
@@ -63,6 +66,7 @@ def test_a_file_is_fetched_with_its_progress(tmp_path: Path, serve: Callable[[An
         ('attachment; filename="a\x07b.pdf"', "ab.pdf"),
         ("inline", "file.bin"),
         ("attachment; filename*=idna''x", "file.bin"),
+        ("attachment; filename*0*=x; filename*=a'b'c", "file.bin"),
         ('attachment; filename="' + "x" * 500 + '"', "x" * 200),
     ],
 )
@@ -115,6 +119,34 @@ def test_a_download_that_broke_off_is_continued(
     assert len(found.requests) == 2
     assert found.requests[1][1]["if-range"] in mark.values()
     assert 0 < int(found.requests[1][1]["range"].removeprefix("bytes=").removesuffix("-")) <= 300_000
+
+
+def test_a_download_that_goes_on_is_not_given_up(tmp_path: Path, serve: Callable[[Answering], Site]) -> None:
+    def answer(path: str, headers: Mapping[str, str]) -> Reply:
+        begin = int(headers.get("range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        there = {"Content-Range": f"bytes {begin}-{len(BODY) - 1}/{len(BODY)}", "ETag": '"one"'}
+        return Reply(206 if begin else 200, BODY[begin:], there, breaks_after=100_000)
+
+    found = serve(answer)
+
+    assert fetch(found, tmp_path, retries=0).path.read_bytes() == BODY
+    assert len(found.requests) > 10
+
+
+def test_a_server_that_sends_next_to_nothing_is_gone(tmp_path: Path, serve: Callable[[Answering], Site]) -> None:
+    found = serve(lambda path, headers: Reply(body=BODY, drips=True))
+    options = replace(patient(found, retries=0), silence_s=0.2)
+
+    with pytest.raises(DownloadFailed, match="too slowly"):
+        download(found.url, tmp_path, LIMITS, options, lambda *_: None)
+
+
+def test_what_cannot_be_decoded_is_asked_for_once(tmp_path: Path, serve: Callable[[Answering], Site]) -> None:
+    found = serve(lambda path, headers: Reply(body=BODY, headers={"Content-Encoding": "gzip"}))
+
+    with pytest.raises(FileUnavailable, match="cannot be decoded"):
+        fetch(found, tmp_path)
+    assert len(found.requests) == 1
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_anew(tmp_path: Path, serve: Callable[[Answering], Site]) -> None:

@@ -16,6 +16,7 @@ from core.errors import (
     DownloadBlocked,
     DownloadFailed,
     FileUnavailable,
+    Internal,
     LeaseLost,
     MediaTooLarge,
     StoreUnavailable,
@@ -23,7 +24,7 @@ from core.errors import (
 from core.links import DirectLink, UrlHosts, VideoLink
 from tests.listening import Answering, Reply, Site, site, trap
 from tests.waiting import until
-from workers.inputs import javascript
+from workers.inputs import fetching, javascript
 from workers.inputs.fetched import FetchLimits
 from workers.inputs.fetching import fetch
 from workers.inputs.orders import FetchOptions, Order
@@ -81,6 +82,14 @@ def test_a_disk_without_room_is_no_fault_of_the_file(small_disk: Path) -> None:
         fetch(order(found, small_disk), nothing)
 
 
+def test_a_file_that_fills_the_disk_is_charged_and_leaves_the_others_some(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_ROOM_BYTES", 0)
+    with site(lambda path, headers: Reply(body=BODY)) as found, pytest.raises(Internal, match="no room for a file"):
+        fetch(order(found, small_disk), nothing)
+
+
 def test_a_download_that_fails_on_a_full_disk_is_no_fault_of_who_sends_it(small_disk: Path) -> None:
     with site(lambda path, headers: Reply(503)) as found, pytest.raises(StoreUnavailable):
         fetch(order(found, small_disk), nothing)
@@ -100,6 +109,17 @@ def test_a_process_does_not_outlive_who_waits_for_it(tmp_path: Path) -> None:
     with site(lambda path, headers: Reply(body=BODY, headers={"Content-Length": "2000000"}, holds=True)) as found:
         with pytest.raises(LeaseLost):
             fetch(order(found, tmp_path), stop)
+        until(lambda: children() == before, 10)
+
+
+def test_who_waits_for_a_silent_server_may_stop(tmp_path: Path) -> None:
+    def stop() -> None:
+        raise LeaseLost()
+
+    before = children()
+    with site(lambda path, headers: Reply(headers={"Content-Length": "9"}, holds=True)) as found:
+        with pytest.raises(LeaseLost):
+            fetch(order(found, tmp_path), nothing, stop)
         until(lambda: children() == before, 10)
 
 
