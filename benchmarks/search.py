@@ -29,7 +29,7 @@ from benchmarks.bare_servers import BareServers, bare_servers
 from core.job import JobKind
 from core.search import CANDIDATES, fused, parse
 from core.store import search, vector_indexes
-from core.store.keywords import Keywords, keywords_of
+from core.store.keywords import MOST_TERMS, keywords_of
 from core.store.search import QueryVector, Scope, matching, nearest, read
 from tests.integration import work
 
@@ -133,7 +133,8 @@ Ask = Callable[[Connection, Scope, str, QueryVector], Sequence[int]]
 
 def semantic(connection: Connection, scope: Scope, query: str, vector: QueryVector) -> Sequence[int]:
     """The semantic half alone."""
-    return list(dict(nearest(connection, scope, vector, Keywords(), CANDIDATES)))[:BEST]
+    keywords = keywords_of(connection, scope.account_id, parse(query), weigh=False)
+    return list(dict(nearest(connection, scope, vector, keywords, CANDIDATES)))[:BEST]
 
 
 def keyword(connection: Connection, scope: Scope, query: str, vector: QueryVector) -> Sequence[int]:
@@ -192,7 +193,7 @@ def main() -> None:
         exact = {scope: list(asked(servers, semantic, scope, queries)) for scope in (large, small)}
         best = {scope: [found for found, _ in answers] for scope, answers in exact.items()}
         rows.append(row("semantic, exact, account of half", exact[large], None))
-        with patch.object(search, "LOOKED_AT", chosen.passages):
+        with patch.object(search, "LOOKED_AT", chosen.passages * MOST_TERMS):
             looked = {scope: list(asked(servers, keyword, scope, queries)) for scope in (large, small)}
         most = {scope: [found for found, _ in answers] for scope, answers in looked.items()}
         rows.append(row("keyword, all looked at, account of half", looked[large], None))

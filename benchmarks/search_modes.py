@@ -3,10 +3,10 @@
     python -m benchmarks.search_modes [--model NAME] [--models-dir FOLDER] [--reranker FOLDER]
 
 The judged set (`benchmarks.judged`), cut as the service cuts it, is stored in a real PostgreSQL with its words and its
-vectors, and each question is asked in each mode, by the statements and the fusion that the API uses. A row says how
-many questions have a right passage first and among the first three, and the mean reciprocal rank. With the folder of a
-cross-encoder there is one more, of hybrid search whose best hits it reads again. It goes to standard output and to
-`benchmarks/results/search_modes.json`.
+vectors, and each question is asked in each mode, by the statements and the fusion that the API uses, and by other
+fusions. A row says how many questions have a right passage first and among the first three, and the mean reciprocal
+rank. With the folder of a cross-encoder there is one more, of hybrid search whose best hits it reads again. It goes to
+standard output and to `benchmarks/results/search_modes.json`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from unittest.mock import patch
 from uuid import UUID
 
 from sqlalchemy.engine import Connection
@@ -27,8 +28,9 @@ from benchmarks.bare_servers import bare_servers
 from benchmarks.judged import Question
 from benchmarks.right_first import Row, measured
 from benchmarks.search_quality import MODEL, THREADS, Way, passages
+from core import search
 from core.job import JobKind
-from core.search import CANDIDATES, RERANKED, SearchMode, fused, parse, reordered
+from core.search import CANDIDATES, RERANKED, Ranking, fused, parse, reordered
 from core.store.accounts import Account
 from core.store.jobs import insert
 from core.store.keywords import keywords_of
@@ -40,6 +42,7 @@ from models import registry
 from models.embedder import EmbeddingEngine
 from models.registry import ModelKind
 from models.reranker import RerankingEngine
+from service.searching import without_neighbours
 from tests.integration import work
 from workers.engines import Weights
 
@@ -69,17 +72,57 @@ def stored(database: Database, account: Account, name: str, embedded: Embedded) 
     return new.id
 
 
+Fusion = Callable[[Ranking, Ranking], Mapping[int, float]]
+
+
+def by_meaning_alone(semantic: Ranking, keyword: Ranking) -> Mapping[int, float]:
+    """The semantic half."""
+    return dict(semantic)
+
+
+def by_words_alone(semantic: Ranking, keyword: Ranking) -> Mapping[int, float]:
+    """The half by words."""
+    return dict(keyword)
+
+
+def by_reciprocal_ranks(semantic: Ranking, keyword: Ranking) -> Mapping[int, float]:
+    """Reciprocal rank fusion with its usual constant (Cormack, Clarke and Büttcher, 2009)."""
+    scores: dict[int, float] = {}
+    for half in (semantic, keyword):
+        for place, (passage_id, _) in enumerate(half, 1):
+            scores[passage_id] = scores.get(passage_id, 0.0) + 1 / (60 + place)
+    return dict(sorted(scores.items(), key=lambda item: -item[1]))
+
+
+def with_words_weighing(weight: float) -> Fusion:
+    """The fusion of the service with another weight."""
+
+    def fusion(semantic: Ranking, keyword: Ranking) -> Mapping[int, float]:
+        with patch.object(search, "KEYWORD_WEIGHT", weight):
+            return fused(semantic, keyword)
+
+    return fusion
+
+
+WAYS: Mapping[str, Fusion] = {
+    "hybrid": fused,
+    "semantic": by_meaning_alone,
+    "keyword": by_words_alone,
+    "hybrid by reciprocal ranks": by_reciprocal_ranks,
+    **{f"hybrid, words weigh {weight:g}": with_words_weighing(weight) for weight in (0.25, 0.75, 1.0)},
+}
+
+
 def asked(
-    connection: Connection, account: Account, question: str, query: QueryVector, mode: SearchMode
+    connection: Connection, account: Account, question: str, query: QueryVector, fusion: Fusion
 ) -> Iterator[tuple[str, str]]:
     """What a search finds, best first: the name of each source, and the text."""
     scope = Scope(account.id)
     keywords = keywords_of(connection, account.id, parse(question))
     by_meaning = nearest(connection, scope, query, keywords, CANDIDATES)
     by_words = matching(connection, scope, keywords, CANDIDATES)
-    alone = {SearchMode.SEMANTIC: by_meaning, SearchMode.KEYWORD: by_words}
-    ids = dict(alone[mode]) if mode in alone else fused(by_meaning, by_words)
-    for hit in read(connection, scope, ids, None, None):
+    ids = fusion(by_meaning, by_words)
+    for hit in without_neighbours(read(connection, scope, list(ids), None, None)):
         yield hit.name, hit.passage.text
 
 
@@ -95,12 +138,12 @@ def reread(hits: Sequence[tuple[str, str]], question: str, engine: RerankingEngi
     return [hits[place] for place in reordered(range(len(hits)), dict(enumerate(scores)))]
 
 
-def ranks_of(judging: Judging, mode: SearchMode, reranker: RerankingEngine | None) -> list[tuple[Question, float]]:
-    """Where each question has its first right passage in one mode."""
+def ranks_of(judging: Judging, fusion: Fusion, reranker: RerankingEngine | None) -> list[tuple[Question, float]]:
+    """Where each question has its first right passage."""
     ranks = []
     with judging.database.transaction() as connection:
         for question, query in zip(judging.questions, judging.queries, strict=True):
-            hits = asked(connection, judging.account, question.ask, query, mode)
+            hits = asked(connection, judging.account, question.ask, query, fusion)
             best = hits if reranker is None else iter(reread(list(hits), question.ask, reranker))
             ranks.append((question, rank(best, question)))
     return ranks
@@ -127,7 +170,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     with bare_servers() as servers:
         account = work.open_account(servers.database, "judge")
-        for name, group in groupby(passages(everything, weights, Way()), key=lambda one: one[0]):
+        for name, group in groupby(passages(everything, weights, Way(), spec.name), key=lambda one: one[0]):
             cut = [passage for _, passage in group]
             made = engine.embed([passage.text for passage in cut]).tolist()
             stored(servers.database, account, name, Embedded(cut, made, spec.name))
@@ -135,10 +178,10 @@ def main() -> None:
         queries = [QueryVector(spec.name, vector) for vector in vectors]
         engine.close()
         judging = Judging(servers.database, account, everything.questions, queries)
-        rows = [printed(measured(mode, ranks_of(judging, mode, None))) for mode in SearchMode]
+        rows = [printed(measured(name, ranks_of(judging, fusion, None))) for name, fusion in WAYS.items()]
         if folder is not None:
             reranker = RerankingEngine(folder, registry.reranker(folder.name), device="cpu", threads=THREADS)
-            rows.append(printed(measured("hybrid, re-ranked", ranks_of(judging, SearchMode.HYBRID, reranker))))
+            rows.append(printed(measured("hybrid, re-ranked", ranks_of(judging, fused, reranker))))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 

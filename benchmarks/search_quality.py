@@ -70,9 +70,9 @@ WAYS = (
 )
 
 
-def passages(everything: Judged, weights: Weights, way: Way) -> Iterator[tuple[str, Passage]]:
+def passages(everything: Judged, weights: Weights, way: Way, model: str = MODEL) -> Iterator[tuple[str, Passage]]:
     """All passages of the set, each with the name of its source."""
-    ruler = weights.passage_ruler(MODEL)
+    ruler = weights.passage_ruler(model)
     for document in everything.documents:
         cut = from_pages(
             document.pages,

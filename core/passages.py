@@ -229,7 +229,7 @@ def _spoken_parts(segments: Sequence[TimedText], chapters: Sequence[Chapter]) ->
 
 
 def _spoken_border(segment: TimedText, following: TimedText | None) -> Border:
-    """What ends with the segment. A question does not: it stands with what follows it, the answer as a rule."""
+    """What ends with the segment. A question ends nothing: what follows it is the answer as a rule."""
     if ASKS.search(segment.text) or not ENDS_SENTENCE.search(segment.text):
         return Border.NONE
     if following is None or following.start_s - segment.end_s >= PAUSE_S or ASKS.search(following.text):

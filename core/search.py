@@ -14,8 +14,8 @@ from enum import StrEnum
 from core.passages import Passage
 
 KEYWORD_WEIGHT = 0.5
-"""What all of the query's words weigh beside the best vector. By 0.5 and 0.7 the most questions of a judged set had the
-right passage first (`benchmarks/search_modes.py`, docs/search.md)."""
+"""What all of the query's words weigh beside the best vector. By it the most questions of a judged set had the right
+passage first (`benchmarks/search_modes.py`, docs/search.md)."""
 
 LEAST_SPREAD = 0.2
 """Between the first and the last of a list of cosines. In a short list they lie close, and say little."""

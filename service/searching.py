@@ -80,7 +80,7 @@ def _found(service: Service, account: Account, wanted: SearchIn, asked: Asked, m
     )
     limit = max(wanted.limit, most)
     with service.database.transaction() as connection:
-        keywords = keywords_of(connection, account.id, asked)
+        keywords = keywords_of(connection, account.id, asked, weigh=mode is not SearchMode.SEMANTIC)
         wide = max(CANDIDATES, limit * _SPARE)
         by_meaning = search_store.nearest(connection, scope, vector, keywords, wide) if vector else ()
         by_words = search_store.matching(connection, scope, keywords, wide) if mode is not SearchMode.SEMANTIC else ()
@@ -88,7 +88,7 @@ def _found(service: Service, account: Account, wanted: SearchIn, asked: Asked, m
         ids = list(scores)[: limit * _SPARE]
         shown = keywords if mode is not SearchMode.SEMANTIC else None
         hits = search_store.read(connection, scope, ids, vector, shown)
-        best = _without_neighbours(hits)[:limit]
+        best = without_neighbours(hits)[:limit]
         matched = words_that_match(connection, keywords, [hit.passage.text for hit in best])
     return Answer([Ranked(hit, scores[hit.passage_id]) for hit in best], frozenset(matched), mode)
 
@@ -119,7 +119,7 @@ def _vector(service: Service, wanted: SearchIn, asked: Asked) -> tuple[SearchMod
         return SearchMode.KEYWORD, None
 
 
-def _without_neighbours(hits: Sequence[Hit]) -> list[Hit]:
+def without_neighbours(hits: Sequence[Hit]) -> list[Hit]:
     """The hits without those that share text with a better one."""
     kept: list[Hit] = []
     for hit in hits:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
+from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY, distinct_on
 from sqlalchemy.engine import Connection
 
 from core.search import Asked, words_of
@@ -73,12 +73,12 @@ class Keywords:
         return either(term.query for term in self.terms)
 
 
-def keywords_of(connection: Connection, account_id: UUID, asked: Asked) -> Keywords:
-    """The query as the account's passages would have stored it."""
+def keywords_of(connection: Connection, account_id: UUID, asked: Asked, *, weigh: bool = True) -> Keywords:
+    """The query as the account's passages would have stored it. Only who looks for its words has to `weigh` them."""
     stemmers = _stemmers(connection, account_id)
     terms = _terms(connection, stemmers, asked.words)
     return Keywords(
-        terms=tuple(_weighed(connection, account_id, terms)),
+        terms=tuple(_weighed(connection, account_id, terms) if weigh else (Term(term, 1.0, 0) for term in terms)),
         phrases=tuple(_phrase(connection, stemmers, phrase) for phrase in asked.phrases),
         excluded=tuple(_phrase(connection, stemmers, word) for word in asked.excluded),
         stemmers=stemmers,
@@ -149,8 +149,8 @@ def _weighed(connection: Connection, account_id: UUID, terms: Sequence[str]) -> 
 
 
 def _drawn(connection: Connection, account_id: UUID, terms: Sequence[str]) -> tuple[int, int, Sequence[int]]:
-    """A sample of the account's passages, all if they are not so many: its size, how many there are in all, and how
-    many of the sample hold each term.
+    """A sample of the account's different passages, all if they are not so many: its size, how many there are in all,
+    and how many of the sample hold each term.
 
     Hashes of texts fall anywhere: those with the smallest are a sample, which an index has in order, and how far the
     last of so many is from nothing tells how many there are (Bar-Yossef et al., Counting Distinct Elements in a Data
@@ -158,7 +158,7 @@ def _drawn(connection: Connection, account_id: UUID, terms: Sequence[str]) -> tu
     """
     place = sa.func.md5(passages.c.text)
     sample = sa.select(passages.c.tsv, place.label("place")).where(passages.c.account_id == account_id)
-    drawn = sample.order_by(place).limit(SAMPLE).subquery()
+    drawn = sample.ext(distinct_on(place)).order_by(place).limit(SAMPLE).subquery()
     held = [sa.func.count().filter(drawn.c.tsv.bool_op("@@")(sa.cast(term, TSQUERY))) for term in terms]
     n_drawn, last, *counts = connection.execute(sa.select(sa.func.count(), sa.func.max(drawn.c.place), *held)).one()
     if n_drawn < SAMPLE:

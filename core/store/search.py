@@ -37,7 +37,7 @@ _PROXIMITY = 0.1
 """What words that stand close together add to the score of a passage, at most: it decides between equals."""
 
 _COMPARED = 4
-"""For each passage wanted, so many are compared by that: it takes longer than all else."""
+"""For each passage wanted, so many are compared by that, the newest of equals: it takes longer than all else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,40 +123,47 @@ def nearest(connection: Connection, scope: Scope, query: QueryVector, keywords: 
 def matching(connection: Connection, scope: Scope, keywords: Keywords, limit: int) -> Ranking:
     """The passages that hold the most of the query's words, the rarer ones first, each with its share of them.
 
-    Not every passage that holds a frequent word is looked at: see `_candidates`.
+    Not every passage that holds a frequent word is looked at: see `_worth_a_look`.
     """
     if not keywords.terms:
         return []
-    candidates = sa.union(*(_candidates(scope, keywords, query) for query in _worth_a_look(keywords))).subquery()
+    worth = _worth_a_look(scope, keywords)
+    candidates = sa.union(*(_candidates(scope, keywords, query, most) for query, most in worth)).subquery()
     share = _share(keywords).label("share")
     held = sa.select(passages.c.id, passages.c.tsv, share)
     held = held.where(passages.c.account_id == scope.account_id, passages.c.id.in_(sa.select(candidates.c.id)))
-    best = held.order_by(share.desc(), passages.c.id).limit(limit * _COMPARED).subquery()
+    best = held.order_by(share.desc(), passages.c.id.desc()).limit(limit * _COMPARED).subquery()
     near = sa.func.ts_rank_cd(best.c.tsv, _query(keywords.any_term), 32) * _PROXIMITY
     asked = sa.select(best.c.id, best.c.share).order_by((best.c.share + near).desc(), best.c.id).limit(limit)
     return [(row.id, row.share) for row in connection.execute(asked)]
 
 
-def _worth_a_look(keywords: Keywords) -> Iterator[str]:
-    """What a passage has to hold one of: a rare word, all of the frequent ones, or the least frequent of those."""
+def _worth_a_look(scope: Scope, keywords: Keywords) -> Iterator[tuple[str, int]]:
+    """What a passage has to hold one of, and how many such passages are looked at.
+
+    A rare word (more of those than the counts, which are estimates, promise); all of the frequent ones, or the least
+    frequent of them. Where only some jobs or a phrase are asked for, what is frequent elsewhere may be rare: there any
+    word will do.
+    """
     ordered = sorted(keywords.terms, key=lambda term: term.n_passages)
     up_to = accumulate(term.n_passages for term in ordered)
     n_rare = sum(n <= LOOKED_AT for n in up_to)
     rare, frequent = ordered[:n_rare], ordered[n_rare:]
     if rare:
-        yield either(term.query for term in rare)
+        yield either(term.query for term in rare), 2 * LOOKED_AT
     if frequent:
-        yield all_of(term.query for term in frequent)
-        yield frequent[0].query
+        yield all_of(term.query for term in frequent), LOOKED_AT
+        is_narrow = scope.conditions() or keywords.phrases
+        yield keywords.any_term if is_narrow else frequent[0].query, LOOKED_AT
 
 
-def _candidates(scope: Scope, keywords: Keywords, query: str) -> sa.Select[Any]:
-    """Passages that a tsquery finds, as many as are looked at."""
+def _candidates(scope: Scope, keywords: Keywords, query: str, most: int) -> sa.Select[Any]:
+    """Passages that a tsquery finds."""
     found = sa.select(passages.c.id).where(passages.c.account_id == scope.account_id)
     found = found.where(passages.c.tsv.bool_op("@@")(_query(query)), *_required(keywords))
     if conditions := scope.conditions():
         found = found.join(jobs, jobs.c.id == passages.c.job_id).where(*conditions)
-    return sa.select(found.limit(LOOKED_AT).subquery())
+    return sa.select(found.limit(most).subquery())
 
 
 def read(

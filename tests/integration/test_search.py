@@ -15,7 +15,7 @@ from core.search import parse
 from core.stemmers import STEMMERS
 from core.store import keywords, search
 from core.store.accounts import Account
-from core.store.keywords import Keywords, keywords_of, words_that_match
+from core.store.keywords import Keywords, Term, keywords_of, words_that_match
 from core.store.results import Embedded, Prepared
 from core.store.search import Hit, QueryVector, Scope, matching, nearest, read
 from core.store.session import Database
@@ -90,22 +90,42 @@ def test_words_find_the_passage_that_holds_the_rarest_of_them(
     assert by_words(database, ada, query)[0] == first
 
 
-def weights(database: Database, account: Account, query: str) -> dict[str, float]:
-    """What each word of a query weighs, the heaviest first, by its stem."""
+def terms(database: Database, account: Account, query: str) -> dict[str, Term]:
+    """The words of a query by their stem, the heaviest first."""
     with database.transaction() as connection:
-        terms = keywords_of(connection, account.id, parse(query)).terms
-    return {term.query.strip("'()"): term.weight for term in sorted(terms, key=lambda term: -term.weight)}
+        found = keywords_of(connection, account.id, parse(query)).terms
+    return {term.query.strip("'()"): term for term in sorted(found, key=lambda term: -term.weight)}
 
 
 def test_a_word_weighs_by_how_few_passages_hold_it_counted_or_drawn_by_chance(
     database: Database, ada: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document(database, ada, *(f"boat {n} {'lamp' if n % 2 else 'rope'}" for n in range(400)), "boat and kettle")
-    counted = weights(database, ada, "boat lamp kettle")
+    again = ["boat and rope"] * 300  # one text, however often it is stored
+    document(database, ada, *(f"boat {n} {'lamp' if n % 2 else 'rope'}" for n in range(400)), "boat, kettle", *again)
+    counted = terms(database, ada, "boat lamp kettle")
     monkeypatch.setattr(keywords, "SAMPLE", 100)
-    drawn = weights(database, ada, "boat lamp kettle")
+    drawn = terms(database, ada, "boat lamp kettle")
+
     assert list(counted) == list(drawn) == ["kettl", "lamp", "boat"]
-    assert drawn == pytest.approx(counted, rel=0.5, abs=0.1)
+    assert [term.n_passages for term in counted.values()] == [1, 200, 402]
+    kettle, lamp, boat = drawn.values()
+    assert kettle.n_passages == 1
+    assert lamp.n_passages == pytest.approx(200, rel=0.3)
+    assert boat.n_passages == pytest.approx(402, rel=0.3)
+    assert kettle.weight == pytest.approx(counted["kettl"].weight, rel=0.1)
+
+
+@pytest.mark.parametrize("query", ['"lamp high" boat kettle', "lamp high boat kettle"])
+def test_what_is_frequent_elsewhere_is_looked_at_in_a_job_and_for_a_phrase(
+    database: Database, ada: Account, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr(search, "LOOKED_AT", 3)
+    document(database, ada, *(f"boat {n} and lamp" for n in range(30)), *(f"boat {n} too high" for n in range(30)))
+    own = document(database, ada, "a lamp high above", "nothing")
+
+    assert by_words(database, ada, query, Scope(ada.id, job_ids=[own])) == ["a lamp high above"]
+    if '"' in query:
+        assert by_words(database, ada, query) == ["a lamp high above"]
 
 
 @pytest.mark.parametrize("query", ["boat rope kettle", "boat rope lamp kettle", "kettle"])
