@@ -35,15 +35,25 @@ def of_youtube(video_id: str) -> bytes:
     return b"youtube:" + video_id.encode()
 
 
-def content_key(kind: JobKind, source: bytes, options: JobOptions, defaults: DefaultModels) -> bytes:
-    """SHA-256 over all that the result depends on: 32 bytes. `source` is what `of_upload` or `of_youtube` says."""
+@dataclass(frozen=True, slots=True)
+class ContentKey:
+    """All that a result depends on, as 32 bytes, and the model of its vectors, None where it has none: those an
+    operator may have dropped since."""
+
+    digest: bytes
+    embedding: str | None
+
+
+def content_key(kind: JobKind, source: bytes, options: JobOptions, defaults: DefaultModels) -> ContentKey:
+    """The digest is SHA-256. `source` is what `of_upload` or `of_youtube` says."""
     asked = options.model_dump(mode="json", exclude={"model", *_SECRET})
-    described = [kind, source.hex(), _models(options, defaults), sorted(asked.items())]
-    return hashlib.sha256(json.dumps(described).encode()).digest()
+    whisper, embedding = _models(options, defaults)
+    described = [kind, source.hex(), [model for model in (whisper, embedding) if model], sorted(asked.items())]
+    return ContentKey(hashlib.sha256(json.dumps(described).encode()).digest(), embedding)
 
 
-def _models(options: JobOptions, defaults: DefaultModels) -> list[str]:
-    """The models that the job will run on."""
+def _models(options: JobOptions, defaults: DefaultModels) -> tuple[str | None, str | None]:
+    """The models that the job will run on: of Whisper, and of embedding."""
     if not isinstance(options, TranscriptionOptions):
-        return [options.model or defaults.embedding]
-    return [options.model or defaults.whisper, *([defaults.embedding] if options.index else [])]
+        return None, options.model or defaults.embedding
+    return options.model or defaults.whisper, defaults.embedding if options.index else None

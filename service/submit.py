@@ -72,7 +72,7 @@ class Submission:
             concurrent_jobs=self.plan.concurrent_jobs,
             batch_id=batch[0],
             batch_index=batch[1],
-            content_key=source and content_key(kind, source, options, self.service.default_models),
+            content_key=content_key(kind, source, options, self.service.default_models) if source else None,
         )
 
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from core import details
+from core.content_key import ContentKey
 from core.details import Details
 from core.errors import NotFound
 from core.job import ChunkStatus, JobKind, JobStatus, JobWarning, Stage
@@ -50,7 +51,7 @@ class NewJob:
     concurrent_jobs: int
     batch_id: UUID | None = None
     batch_index: int | None = None
-    content_key: bytes | None = None
+    content_key: ContentKey | None = None
     """Of `core.content_key`; None: it is offered to nobody who submits the same again."""
 
 
@@ -137,7 +138,7 @@ def _row(new: NewJob) -> dict[str, object]:
         "input_name": new.input.name,
         "input_url": new.input.url,
         "input_bytes": new.input.bytes,
-        "content_key": new.content_key,
+        "content_key": new.content_key and new.content_key.digest,
         "options": to_stored(new.options),
         "metadata": dict(new.metadata),
         "chunks_left": 1,

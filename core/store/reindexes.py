@@ -19,7 +19,6 @@ from sqlalchemy.exc import IntegrityError
 from core.errors import Conflict
 from core.job import ENDED, JobKind, Stage
 from core.lanes import QUERY_QUEUE
-from core.store import reuse
 from core.store.dimensions import of_one_length
 from core.store.tables import chunks, jobs, passages, vectors, workers
 from core.work import PassageRange
@@ -118,12 +117,11 @@ _DROP = sa.text("""
 def drop(connection: Connection, model: str, *, configured: str, silent_s: float) -> int:
     """Delete vectors of a model, up to `DROPPED_AT_ONCE`; returns how many. 0: there is none left.
 
-    Finished jobs that named the model are offered to nobody any more. Raises `Conflict` for the model that searches,
+    Raises `Conflict` for the model that searches,
     which is the `configured` one even while no query worker lives, and whatever those heard of within `silent_s` hold;
     and for one that a reindex is embedding with.
     """
     _refuse_in_use(connection, model, configured, silent_s)
-    reuse.withdraw_model(connection, model)
     dropped = connection.execute(_DROP, {"model": model, "at_most": DROPPED_AT_ONCE}).rowcount
     if not dropped:
         connection.execute(_FORGET, {"model": model})

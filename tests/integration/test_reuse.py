@@ -11,18 +11,28 @@ import pytest
 from fastapi.testclient import TestClient
 
 from core.erasure import erase_job
+from core.passages import Passage
 from core.settings import Settings
 from core.store import accounts, interventions, reuse
 from core.store.accounts import Account
 from core.store.blobs import Blobs
+from core.store.results import Embedded, Prepared
 from core.store.session import Database
+from core.work import PassageBatch
 from service.app import create_app
 from tests.conftest import write_tiers
 from tests.integration import household, quota, work
 from tests.integration.repeated import held_keys, n_jobs, stored_files, submit
 
 PATHS = ("/v1/transcriptions", "/v1/documents")
+OTHER = "multilingual-e5-small"
 EXPIRY = "SELECT expires_at FROM jobs WHERE id = :id"
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Jobs are embedded with the model that `work` finishes them with."""
+    return settings.model_copy(update={"embedding_model": work.MODEL})
 
 
 def done(api: TestClient, database: Database, **asked: Any) -> str:
@@ -123,29 +133,42 @@ def test_what_was_deleted_or_has_expired_is_not_offered(api: TestClient, databas
     assert is_new(api)
 
 
-def test_what_was_embedded_with_a_model_that_is_dropped_is_not_offered(api: TestClient, database: Database) -> None:
-    work.execute(database, "UPDATE accounts SET operator = true")
-    path = "/v1/documents"
-    default = done(api, database, path=path)
-    dropped, other = (done(api, database, path=path, model=model) for model in ("fake", "bge-m3"))
-    assert submit(api, None, path=path, model="fake").json()["reused_from"] == dropped
+def embedded(api: TestClient, database: Database, model: str | None = None) -> str:
+    """The id of a PDF's job that has completed with two passages and their vectors."""
+    asked: dict[str, Any] = {} if model is None else {"model": model}
+    job_id: str = submit(api, None, path="/v1/documents", **asked).json()["id"]
+    passages = [Passage(text, 1, 1, None, None) for text in ("one", "two")]
+    work.complete(database, work.claim_one(database, UUID(job_id)), Prepared([PassageBatch(2)], 1, texts=[passages]))
+    work.complete(
+        database, work.claim_one(database, UUID(job_id)), Embedded(passages, [[1.0], [0.5]], model or work.MODEL)
+    )
+    work.finish(database, UUID(job_id))
+    return job_id
 
-    assert api.delete("/v1/vectors", params={"model": "fake"}).status_code == 200
 
-    assert is_new(api, path=path, model="fake")
-    assert submit(api, None, path=path).json()["reused_from"] == default
-    assert submit(api, None, path=path, model="bge-m3").json()["reused_from"] == other
-
-
-def test_a_job_in_work_is_offered_although_its_model_was_dropped_before_it_ended(
-    api: TestClient, database: Database
+@pytest.mark.parametrize("elsewhere", [{"embedding_model": "bge-m3"}], indirect=True)
+def test_a_job_whose_vectors_were_dropped_is_not_offered_whether_it_named_their_model_or_not(
+    api: TestClient, elsewhere: TestClient, database: Database
 ) -> None:
     work.execute(database, "UPDATE accounts SET operator = true")
-    job_id = submit(api, None, path="/v1/documents", model="fake").json()["id"]
-    assert api.delete("/v1/vectors", params={"model": "fake"}).status_code == 200
-    work.finish(database, UUID(job_id))
+    path = "/v1/documents"
+    default = embedded(api, database)
+    named = embedded(api, database, OTHER)
+    assert submit(api, None, path=path).json()["reused_from"] == default
+    assert submit(api, None, path=path, model=OTHER).json()["reused_from"] == named
 
-    assert submit(api, None, path="/v1/documents", model="fake").json()["reused_from"] == job_id
+    assert api.delete("/v1/vectors", params={"model": OTHER}).json()["deleted"] == 2
+    assert elsewhere.delete("/v1/vectors", params={"model": work.MODEL}).json()["deleted"] == 2
+
+    assert is_new(api, path=path, model=OTHER)
+    assert is_new(api, path=path)
+
+
+def test_a_job_that_lost_vectors_while_it_was_in_work_is_not_offered(api: TestClient, database: Database) -> None:
+    job_id = embedded(api, database)
+    work.execute(database, "DELETE FROM vectors WHERE ctid = (SELECT min(ctid) FROM vectors)")
+
+    assert is_new(api, path="/v1/documents"), job_id
 
 
 class _Away(Blobs):
