@@ -23,7 +23,9 @@ class Mark:
     end_s: float
 
 
-def chaptered(path: Path, title: str | None, marks: Sequence[Mark], length_s: float = 4.5) -> Path:
+def chaptered(
+    path: Path, title: str | None, marks: Sequence[Mark], length_s: float = 4.5, track: str | None = None
+) -> Path:
     """The beginning of the sample with these words in it; the kind is that of the name."""
     with av.open(str(SAMPLE)) as source, av.open(str(path), "w", format=_FORMATS.get(path.suffix)) as target:
         if title is not None:
@@ -38,6 +40,8 @@ def chaptered(path: Path, title: str | None, marks: Sequence[Mark], length_s: fl
         stream = target.add_stream(_CODECS[path.suffix], rate=48_000)
         assert isinstance(stream, av.AudioStream)
         stream.bit_rate = 48_000
+        if track is not None:
+            stream.metadata["title"] = track
         for frame in source.decode(audio=0):
             if frame.time is not None and frame.time >= length_s:
                 break

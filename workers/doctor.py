@@ -90,7 +90,9 @@ def _cookies(file: Path) -> Finding:
         found = cookies.read(file)
     except cookies.CookiesUnreadable as error:
         return Finding(what, f"cannot be read: {error}", advice)
-    return Finding(what, f"{found.n_of_youtube} that have not expired", "" if found.n_of_youtube else advice)
+    return Finding(
+        what, f"{found.n_of_youtube} for YouTube that have not expired", "" if found.n_of_youtube else advice
+    )
 
 
 def _ocr(own: Settings) -> Iterator[Finding]:

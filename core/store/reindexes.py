@@ -20,7 +20,7 @@ from core.errors import Conflict
 from core.job import ENDED, JobKind, Stage
 from core.lanes import QUERY_QUEUE
 from core.store.dimensions import of_one_length
-from core.store.tables import chunks, jobs, passages, vectors, workers
+from core.store.tables import chunks, embedding_models, jobs, passages, vectors, workers
 from core.work import PassageRange
 
 DROPPED_AT_ONCE = 10_000
@@ -112,6 +112,11 @@ _DROP = sa.text("""
         SELECT ctid FROM vectors WHERE model = :model LIMIT :at_most FOR UPDATE SKIP LOCKED
     ))
 """)
+
+
+def is_known(connection: Connection, model: str) -> bool:
+    """Whether there are vectors of the model, or were until a moment ago."""
+    return bool(connection.scalar(sa.select(sa.exists().where(embedding_models.c.name == model))))
 
 
 def drop(connection: Connection, model: str, *, configured: str, silent_s: float) -> int:

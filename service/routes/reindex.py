@@ -86,6 +86,8 @@ def drop_vectors(
     Refused for the model that searches, and while a reindex with it is in work.
     """
     with service.database.transaction() as connection:
+        if not reindexes.is_known(connection, model):  # else one that is not registered any more
+            submit.check_model(model, ModelKind.EMBEDDING)
         deleted = reindexes.drop(
             connection, model, configured=service.default_models.embedding, silent_s=service.worker_silence_s
         )

@@ -122,6 +122,13 @@ def test_the_model_that_a_query_worker_still_searches_with_is_not_dropped(
     assert answer.json()["deleted"] == 1
 
 
+@pytest.mark.parametrize("model", ["all-MiniLM", "base"])
+def test_a_name_of_no_embedding_model_is_refused(operators: TestClient, model: str) -> None:
+    refusal = operators.delete("/v1/vectors", params={"model": model})
+
+    assert (refusal.status_code, refusal.json()["code"]) == (422, "unknown_model")
+
+
 def test_what_is_being_made_is_not_dropped(operators: TestClient) -> None:
     operators.post("/v1/reindexes", json={"model": NEW})
 

@@ -6,6 +6,7 @@ line of the file: each is a key to somebody's account.
 
 from __future__ import annotations
 
+import contextlib
 import http.cookiejar
 import io
 from dataclasses import dataclass
@@ -41,7 +42,8 @@ def read(file: Path) -> Cookies:
         raise CookiesUnreadable("it is no text in UTF-8") from error
     jar = YoutubeDLCookieJar(io.StringIO(text))
     try:
-        jar.load()
+        with contextlib.redirect_stderr(io.StringIO()):  # where the jar writes each line that it passes over
+            jar.load()
     except (ValueError, http.cookiejar.LoadError) as error:
         raise CookiesUnreadable("it is not in Netscape's format") from error
     return Cookies(text, len(jar.get_cookies_for_url(_YOUTUBE)))

@@ -47,8 +47,10 @@ class Part:
 
 
 def of_container(container: av.container.InputContainer) -> MediaDetails:
-    """The title and the chapters that a file carries: of the whole, or, as in Ogg, of its sound."""
-    title = container.metadata.get("title") or container.streams.audio[0].metadata.get("title")
+    """The title and the chapters that a file carries. Ogg has the title with the sound; elsewhere what stands there is
+    the name of a track, such as "Surround 5.1"."""
+    of_whole = container.streams.audio[0] if container.format.name == "ogg" else container
+    title = container.metadata.get("title") or of_whole.metadata.get("title")
     return MediaDetails(title=one_line(title), chapters=tuple(in_order(_parts(container))))
 
 

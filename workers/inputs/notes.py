@@ -20,15 +20,22 @@ MOST_NOTES = 24
 MOST_CHARS = 300
 
 _URL = re.compile(r"[A-Za-z][\w+.-]*://\S+")
-_COOKIES = re.compile(r"\b(?:set-)?cookies?:.*|\bauthorization:.*", re.IGNORECASE)
+_LOGIN = re.compile(r"[^\s:@]+:[^\s@]+@\S+")
+"""Of a proxy, where no scheme shows that it is a URL."""
+_COOKIES = re.compile(
+    r"""\b(?:(?:set-)?cookies?|(?:proxy-)?authorization)['"]?\s*[:=].*"""
+    r"|\b(?:__secure-\w+|__host-\w+|\w*(?:sid|sapisid|psid|token|password|secret))['\"]?\s*[:=]\s*\S+",
+    re.IGNORECASE,
+)
 _TOKEN = re.compile(r"[^\s,;]{32,}")
 """What is so long is rather a signature, a token or a cookie than a word."""
 
 
 def cleaned(text: str) -> str:
-    """One line of at most `MOST_CHARS`, without control characters, URLs, cookies and tokens."""
+    """One line of at most `MOST_CHARS`, without control characters; without URLs, logins, cookies and tokens as far as
+    they can be told."""
     shown = "".join(" " if unicodedata.category(one).startswith("C") else one for one in text[: 4 * MOST_CHARS])
-    for secret, stands_for in ((_URL, "(URL)"), (_COOKIES, "(cookies)"), (_TOKEN, "(…)")):
+    for secret, stands_for in ((_URL, "(URL)"), (_LOGIN, "(login)"), (_COOKIES, "(cookies)"), (_TOKEN, "(…)")):
         shown = secret.sub(stands_for, shown)
     return " ".join(shown.split())[:MOST_CHARS]
 
@@ -43,7 +50,10 @@ class Noting(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`."""
-        note = cleaned(record.getMessage())
+        try:
+            note = cleaned(record.getMessage())
+        except Exception:  # a call that a library got wrong is no reason to end what it does
+            return
         if note and note not in self._noted and len(self._noted) < MOST_NOTES:
             self._noted.add(note)
             self._said(note=note, is_error=record.levelno >= logging.ERROR)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from core.details import DocumentDetails
 from core.errors import PdfEncrypted, PdfNoText, PdfUnreadable
 from core.passages import Page
 from workers.inputs.pdf_budget import OverBudget, budget
@@ -161,7 +162,15 @@ class _Readers:
             first = self._pdfium = ByPdfium(path, password)
         else:
             first = pypdf
-        self.n_pages, self.labels, self.details = first.n_pages, first.labels, first.details
+        self.n_pages, self.labels = first.n_pages, first.labels
+
+    def details(self) -> DocumentDetails:
+        """Title and outline. pypdf takes in all of an outline before it tells the first entry."""
+        if self._pypdf is not None:
+            with suppress(Unreadable, OverBudget):
+                return self._pypdf.details()
+        other = self._second()
+        return DocumentDetails() if other is None else other.details()
 
     def text(self, number: int) -> str | None:
         """The text of a page, empty if it has none; None if neither can read it."""

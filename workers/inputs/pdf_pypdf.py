@@ -100,7 +100,7 @@ class ByPypdf:
         return () if labels == tuple(map(str, range(1, len(labels) + 1))) else labels
 
     def details(self) -> DocumentDetails:
-        """Title and outline, as far as they can be told."""
+        """Title and outline, as far as they can be told. Raises `Unreadable` and `OverBudget` where nothing can be."""
         outline: list[Heading] = []
         title = None
         try:
@@ -111,7 +111,8 @@ class ByPypdf:
                     if len(outline) == MAX_HEADINGS:
                         break
         except (Unreadable, OverBudget):  # what came before the fault is told all the same
-            pass
+            if not outline:
+                raise
         return DocumentDetails(title or (outline[0].title if outline else None), (), tuple(outline))
 
     def _title(self) -> str | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL text takes neither NUL nor half of a surrogate pair
+# PostgreSQL text takes neither NUL nor half of a surrogate pair; other control characters tell a terminal what to do.
+# Those left out here are white space.
+_UNSTORABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 # Ligatures and the shapes of Arabic and Hebrew letters: one way to print letters that have characters of their own.
 # The rest of NFKC would lose meaning: x² is not x2.
 _SHAPES = re.compile("[\ufb00-\ufd3d\ufd50-\ufdfb\ufe70-\ufefc]+")

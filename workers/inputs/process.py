@@ -31,7 +31,7 @@ from workers.inputs.media_details import MAX_DETAILS_BYTES
 
 log = structlog.get_logger(__name__)
 
-BROKEN = "The file is damaged in a way that cannot be opened."
+BROKEN = "The file is damaged in a way that cannot be opened, or opening it takes more memory than is allowed."
 TOO_MUCH = "Opening the file takes more memory or space than this service allows."
 _TOO_LONG = "Opening the file took longer than this service allows."
 _PIECE_BYTES = 64 * 1024

@@ -86,13 +86,13 @@ HEAD = "# Netscape HTTP Cookie File\n"
         (None, "cannot be read: No such file or directory"),
         ("", "cannot be read: it is not in Netscape's format"),
         ('[{"name": "SID", "value": "secret"}]', "cannot be read: it is not in Netscape's format"),
-        (f"{HEAD}.youtube.com SID secret\n", "0 that have not expired"),
-        (f"{HEAD}.example.org\tTRUE\t/\tTRUE\t0\tSID\tsecret\n", "0 that have not expired"),
-        (f"{HEAD}.youtube.com\tTRUE\t/\tTRUE\t99\tSID\tsecret\n", "0 that have not expired"),
+        (f"{HEAD}.youtube.com SID secret\n", "0 for YouTube that have not expired"),
+        (f"{HEAD}.example.org\tTRUE\t/\tTRUE\t0\tSID\tsecret\n", "0 for YouTube that have not expired"),
+        (f"{HEAD}.youtube.com\tTRUE\t/\tTRUE\t99\tSID\tsecret\n", "0 for YouTube that have not expired"),
     ],
 )
 def test_cookies_that_are_of_no_use_are_said_without_a_word_of_them(
-    tmp_path: Path, content: str | None, state: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], content: str | None, state: str
 ) -> None:
     file = tmp_path / "cookies.txt"
     if content is not None:
@@ -102,6 +102,7 @@ def test_cookies_that_are_of_no_use_are_said_without_a_word_of_them(
 
     assert found.state == state
     assert "SCRIBELANE_YOUTUBE_COOKIES_FILE" in found.advice
+    assert "secret" not in "".join((*capfd.readouterr(), found.state, found.advice))
 
 
 def test_cookies_that_youtube_would_be_sent_are_counted(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_cookies_that_youtube_would_be_sent_are_counted(tmp_path: Path) -> None:
 
     _, found = doctor._youtube(Settings(youtube_cookies_file=file))
 
-    assert (found.state, found.advice) == ("1 that have not expired", "")
+    assert (found.state, found.advice) == ("1 for YouTube that have not expired", "")
 
 
 def test_a_variable_of_no_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,10 @@ def test_a_file_that_says_nothing_has_no_details(tmp_path: Path) -> None:
     assert details_of(chaptered(tmp_path / "talk.mka", None, [])) == MediaDetails()
 
 
+def test_the_name_of_a_track_is_no_title(tmp_path: Path) -> None:
+    assert details_of(chaptered(tmp_path / "talk.mka", None, [], track="Surround 5.1")) == MediaDetails()
+
+
 def test_the_words_of_a_file_are_lines_of_bounded_length(tmp_path: Path) -> None:
     marks = [Mark(" At\n \x1b[31msea\u202e " + "x" * 1000, 0, 2), Mark("", 2, 4)]
 

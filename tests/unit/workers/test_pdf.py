@@ -23,6 +23,7 @@ from workers.inputs.pdf_budget import OverBudget
 from workers.inputs.pdf_pages import PdfText, loaded
 from workers.inputs.pdf_pdfium import ByPdfium
 from workers.inputs.pdf_pypdf import MAX_HEADINGS, MAX_TITLE, Unreadable
+from workers.inputs.pdf_words import storable
 
 THREE_PAGES = ("The first page.", "The second page.", "The third page.")
 
@@ -260,7 +261,9 @@ def test_plain_numbers_are_no_labels_and_the_title_is_that_of_the_file(tmp_path:
     assert [page.label for page in text.pages] == [None, None, None]
 
 
-def test_a_long_outline_is_cut_and_a_broken_one_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_outline_is_cut_and_one_that_pypdf_cannot_read_is_read_by_pdfium(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer = PdfWriter(clone_from=written(tmp_path / "a.pdf", *THREE_PAGES))
     for number in range(MAX_HEADINGS + 1):
         writer.add_outline_item(title="x" * 2 * MAX_TITLE + str(number), page_number=0)
@@ -268,9 +271,26 @@ def test_a_long_outline_is_cut_and_a_broken_one_left_out(tmp_path: Path, monkeyp
     outline = read(tmp_path / "a.pdf").details.outline
     assert (len(outline), len(outline[0].title)) == (MAX_HEADINGS, MAX_TITLE)
 
-    monkeypatch.setattr(PdfReader, "outline", property(lambda reader: 1 / 0))
-    monkeypatch.setattr(PdfReader, "page_labels", property(lambda reader: [][0]))
-    assert read(tmp_path / "a.pdf").details == DocumentDetails()
+    def endless(_: PdfReader) -> object:
+        raise OverBudget
+
+    for cannot in (lambda _: 1 / 0, endless):
+        monkeypatch.setattr(PdfReader, "outline", property(cannot))
+        monkeypatch.setattr(PdfReader, "page_labels", property(cannot))
+        assert read(tmp_path / "a.pdf").details == DocumentDetails(outline[0].title, (), outline)
+
+
+def test_what_a_terminal_would_obey_is_left_out(tmp_path: Path) -> None:
+    writer = PdfWriter(clone_from=written(tmp_path / "a.pdf", *THREE_PAGES))
+    writer.add_outline_item(title="On\x01 \x1b[31mTides", page_number=0)
+    writer.set_page_label(0, 2, prefix="A\x1b\x01-", style=PageLabelStyle.DECIMAL)
+    writer.write(tmp_path / "a.pdf")
+
+    text = read(tmp_path / "a.pdf")
+
+    assert text.details.outline[0].title == "On [31mTides"
+    assert text.details.page_labels[0] == "A-1"
+    assert storable("a\x00b\x1b[0m\x9bc\tand\nd") == "ab[0mc\tand\nd"
 
 
 def two_columns(path: Path, left: Sequence[str], right: Sequence[str]) -> Path:
