@@ -126,7 +126,7 @@ class Client:
     def _pages(self, path: str, asked: Mapping[str, str]) -> Iterator[bytes]:
         opening, cursor = '{"data": [\n', ""
         while True:
-            page = self._json("GET", path, params={**asked, **({"cursor": cursor} if cursor else {})})
+            page = self._json("GET", path, params={**asked, "limit": "1000", **({"cursor": cursor} if cursor else {})})
             yield (opening + ",\n".join(json.dumps(one, ensure_ascii=False) for one in page["data"])).encode()
             opening, cursor = ",\n", page["next_cursor"]
             if not cursor:

@@ -14,7 +14,6 @@ from service.answers import Hit
 from service.cli.calling import connected
 from service.cli.settings_of_client import DEFAULT_DATA_DIR, DataDir, Key, Url
 
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S%z"]
 _AFTER = "Only jobs that were submitted then or later, such as 2026-11-26 or 2026-11-26T09:00Z."
 _BEFORE = "Only jobs that were submitted earlier."
 
@@ -45,8 +44,8 @@ def search(
     mode: Annotated[Mode, typer.Option(help="By meaning, by words, or by both.")] = Mode.HYBRID,
     kind: Annotated[Kind | None, typer.Option(help="Only recordings, or only documents.")] = None,
     job: Annotated[list[UUID] | None, typer.Option(metavar="ID", help="Only in this job; repeat it.")] = None,
-    after: Annotated[datetime | None, typer.Option(formats=_TIMES, metavar="TIME", help=_AFTER)] = None,
-    before: Annotated[datetime | None, typer.Option(formats=_TIMES, metavar="TIME", help=_BEFORE)] = None,
+    after: Annotated[str | None, typer.Option(metavar="TIME", help=_AFTER)] = None,
+    before: Annotated[str | None, typer.Option(metavar="TIME", help=_BEFORE)] = None,
     metadata: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only jobs with it; repeat it.")
     ] = None,
@@ -62,8 +61,8 @@ def search(
     wanted = {
         "kind": kind,
         "job_ids": [str(one) for one in job] if job else None,
-        "created_after": _with_zone(after),
-        "created_before": _with_zone(before),
+        "created_after": _time(after, "--after"),
+        "created_before": _time(before, "--before"),
         "metadata": _pairs(metadata),
         "rerank": rerank,
     }
@@ -82,9 +81,16 @@ def search(
         typer.echo("Nothing found.", err=True)
 
 
-def _with_zone(given: datetime | None) -> str | None:
+def _time(given: str | None, option: str) -> str | None:
     """A time as the service takes it; one without a zone is of the clock of this machine."""
-    return None if given is None else (given if given.tzinfo else given.astimezone()).isoformat()
+    if given is None:
+        return None
+    try:
+        read = datetime.fromisoformat(given)
+        return (read if read.tzinfo else read.astimezone()).isoformat()
+    except (ValueError, OverflowError) as error:  # also the first and the last days of the calendar
+        message = f"{given!r} is no time such as 2026-11-26 or 2026-11-26T09:00Z"
+        raise typer.BadParameter(message, param_hint=option) from error
 
 
 def _pairs(given: list[str] | None) -> dict[str, str] | None:

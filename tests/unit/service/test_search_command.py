@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import time
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -47,15 +47,26 @@ def test_without_filters_none_is_sent() -> None:
 
 
 @pytest.mark.parametrize("given", ["2026-11-26", "2026-11-26T00:00", "2026-11-26T00:00:00"])
-def test_a_time_without_a_zone_is_of_the_clock_of_this_machine(given: str) -> None:
-    with serving(NOTHING) as (url, asked):
+def test_a_time_without_a_zone_is_of_the_clock_of_this_machine(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere, serving(NOTHING) as (url, asked):
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
         run(url, "--after", given)
+    time.tzset()
 
-    sent = datetime.fromisoformat(json.loads(asked.bodies[0])["created_after"])
-    assert sent == datetime(2026, 11, 26).astimezone()
+    assert json.loads(asked.bodies[0])["created_after"] == "2026-11-26T00:00:00+09:00"
 
 
-@pytest.mark.parametrize("wrong", [("--after", "yesterday"), ("--job", "7"), ("--metadata", "sea")])
+def test_a_time_is_taken_as_the_service_shows_it() -> None:
+    with serving(NOTHING) as (url, asked):
+        run(url, "--after", "2026-11-26T09:00:00.123456Z")
+
+    assert json.loads(asked.bodies[0])["created_after"] == "2026-11-26T09:00:00.123456+00:00"
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--after", "yesterday"), ("--before", "0001-01-01T00:00"), ("--job", "7"), ("--metadata", "sea")]
+)
 def test_what_cannot_be_is_told_before_anything_is_sent(wrong: tuple[str, str]) -> None:
     with serving(NOTHING) as (url, asked):
         printed = run(url, *wrong)
