@@ -35,7 +35,7 @@ def test_json_is_one_object_of_all_pages() -> None:
 
     everything = {"data": [{"id": 1, "text": "naïve"}, {"id": 2}, {"id": 3}], "next_cursor": None}
     assert (printed.exit_code, json.loads(printed.stdout)) == (0, everything)
-    page = f"GET /v1/jobs/{ID}/passages?format=json&vectors=false"
+    page = f"GET /v1/jobs/{ID}/passages?format=json&vectors=false&limit=1000"
     assert asked.lines == [page, f"{page}&cursor=WzEs"]
 
 
