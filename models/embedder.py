@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models import half_precision
 from models.errors import device_errors
+from models.on_device import give_back_memory, rectangle
 from models.registry import ModelSpec
 from models.token_batches import budget, in_batches
 
@@ -82,11 +83,10 @@ class EmbeddingEngine:
         """One forward pass; shape (n, dimensions). The first text is the longest."""
         import torch
 
-        width = len(tokens[0])
-        padding = self._model.tokenizer.pad_token_id
-        ids = torch.tensor([[*text, *[padding] * (width - len(text))] for text in tokens])
-        lengths = torch.tensor([[len(text)] for text in tokens])
-        features = {"input_ids": ids, "attention_mask": (torch.arange(width) < lengths).long()}
+        features = {
+            "input_ids": rectangle(tokens, self._model.tokenizer.pad_token_id),
+            "attention_mask": rectangle([[1] * len(text) for text in tokens], 0),
+        }
         on_device = {name: values.to(self._device) for name, values in features.items()}
         with torch.inference_mode(), half_precision.computing(self._device, self._dtype):
             pooled = self._model(on_device)["sentence_embedding"].float()
@@ -94,12 +94,9 @@ class EmbeddingEngine:
         return vectors
 
     def close(self) -> None:
-        """Let the model go; torch keeps the freed memory of a GPU for itself until it is told to empty its cache."""
-        import torch
-
+        """Let the model go, and its memory."""
         self._model = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back_memory()
 
 
 def token_counter(folder: Path) -> Callable[[str], int]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models import half_precision
 from models.errors import WeightsMismatch, device_errors
+from models.on_device import give_back_memory, rectangle
 from models.registry import ModelSpec
 from models.token_batches import budget, in_batches
 
@@ -78,24 +79,17 @@ class RerankingEngine:
         """One forward pass; shape (n,). The first pair is the longest."""
         import torch
 
-        width = len(features["input_ids"][0])
         filling = {"input_ids": self._model.tokenizer.pad_token_id}
-        on_device = {
-            name: torch.tensor([row + [filling.get(name, 0)] * (width - len(row)) for row in rows]).to(self._device)
-            for name, rows in features.items()
-        }
+        on_device = {name: rectangle(rows, filling.get(name, 0)).to(self._device) for name, rows in features.items()}
         with torch.inference_mode(), half_precision.computing(self._device, self._dtype):
             said = self._model(on_device)["scores"].float()
         scores: NDArray[np.float32] = torch.sigmoid(said).reshape(-1).cpu().numpy()
         return scores
 
     def close(self) -> None:
-        """Let the model go; torch keeps the freed memory of a GPU for itself until it is told to empty its cache."""
-        import torch
-
+        """Let the model go, and its memory."""
         self._model = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back_memory()
 
 
 def _check_architecture(model: Any, name: str) -> None:
