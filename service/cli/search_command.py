@@ -70,15 +70,20 @@ def search(
         found = client.found(query, limit=limit, mode=mode, **wanted)
     for warning in found.warnings:
         typer.echo(warning["message"], err=True)
+    reranked = any("rerank" in hit.scores for hit in found.hits)
     for hit in found.hits:
         if as_json:
             typer.echo(json.dumps({name: getattr(hit, name) for name in Hit.__slots__}, ensure_ascii=False))
         else:
-            reread = hit.scores.get("rerank")
-            score = hit.score if reread is None else reread  # by which they are in order
-            typer.echo(f"{score:.2f}  {hit.name}, {citation(hit)}\n      {_highlighted(hit)}\n")
+            typer.echo(f"{_score(hit, reranked)}  {hit.name}, {citation(hit)}\n      {_highlighted(hit)}\n")
     if not found.hits:
         typer.echo("Nothing found.", err=True)
+
+
+def _score(hit: Hit, reranked: bool) -> str:
+    """By what the hits are in order; none for one that was not read again among others that were: it would not compare."""
+    score = hit.scores.get("rerank") if reranked else hit.score
+    return "   –" if score is None else f"{score:.2f}"
 
 
 def _time(given: str | None, option: str) -> str | None:

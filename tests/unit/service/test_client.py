@@ -166,6 +166,24 @@ def test_the_command_line_asks_for_a_re_ranker_or_none_and_shows_its_score(
     assert json.loads(asked.bodies[0]).get("rerank") is asked_for
 
 
+def test_a_hit_that_no_re_ranker_has_read_shows_no_score_of_another_sort() -> None:
+    def hit(name: str, **scores: float) -> dict[str, object]:
+        one = {"job_id": "7", "kind": "document", "name": name, "text": "Tides.", "score": 0.9, "highlights": []}
+        return one | {
+            "citation": {"page_from": 3, "page_to": 3, "label": "p. 3"},
+            "scores": {"semantic": 0.9, **scores},
+        }
+
+    hits = [hit("first.pdf", rerank=0.25), hit("behind.pdf")]
+    with serving(as_json({"mode": "hybrid", "hits": hits, "warnings": []})) as (url, _):
+        done = CliRunner().invoke(app, ["search", "moon", "--limit", "40", "--url", url, "--key", "k"])
+
+    assert [line for line in done.output.splitlines() if "pdf" in line] == [
+        "0.25  first.pdf, p. 3",
+        "   –  behind.pdf, p. 3",
+    ]
+
+
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
