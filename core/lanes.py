@@ -32,7 +32,7 @@ class Tier(StrEnum):
 INFERENCE_QUEUES = tuple(str(lane) for lane in Lane)
 IO_QUEUES = tuple(f"io.{lane}" for lane in Lane)
 QUERY_QUEUE = "query"
-"""For what a person waits on: the vector of a search query."""
+"""For what a person waits on: the vector of a search query, and the re-ranking of what it found."""
 CONTROL_QUEUE = "control"
 """For Beat's ticks."""
 

@@ -26,6 +26,9 @@ CANDIDATES = 100
 RERANKED = 30
 """Hits that a cross-encoder reads, at most: each is a forward pass of its own."""
 
+RERANK_UNAVAILABLE = "rerank_unavailable"
+"""The warning of an answer whose hits should have been re-ranked, and were not in time."""
+
 _PARTS = re.compile(r'(?P<no>(?<!\S)-)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+))')
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 

@@ -15,7 +15,7 @@ from core.details import DocumentDetails, MediaDetails
 from core.errors import InvalidRequest, SearchUnavailable
 from core.job import JobKind, JobStatus
 from core.passages import Passage
-from core.search import SearchMode, spans_of
+from core.search import RERANK_UNAVAILABLE, SearchMode, spans_of
 from core.store.batches import Batch, Refused
 from core.store.estimates import Estimate
 from core.store.jobs import Job
@@ -227,7 +227,7 @@ def search_out(answer: Answer, asked: SearchMode) -> SearchOut:
         warnings.append(SearchWarningOut(code=SearchUnavailable.code, message=message))
     if answer.rerank_failed:
         message = "No query worker re-ranked these passages in time: they stand in the order of the search alone."
-        warnings.append(SearchWarningOut(code="rerank_unavailable", message=message))
+        warnings.append(SearchWarningOut(code=RERANK_UNAVAILABLE, message=message))
     hits = [_hit_out(one, answer.matched) for one in answer.hits]
     return SearchOut(mode=answer.mode, hits=hits, warnings=warnings)
 

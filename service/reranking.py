@@ -17,7 +17,7 @@ from service import query_worker
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class RerankRequest:
     """What is to be read: passages of an account, by their ids, against a query."""
 
     account_id: UUID
@@ -25,9 +25,9 @@ class Read:
     ids: Sequence[int]
 
 
-def scores_of(celery: Celery, read: Read, timeout_s: float) -> dict[int, float]:
+def scores_of(celery: Celery, request: RerankRequest, timeout_s: float) -> dict[int, float]:
     """A score, 0 to 1, for each passage that is still there. Raises `SearchUnavailable` when none comes in time."""
-    args = [str(read.account_id), read.query, list(read.ids), timeout_s]
+    args = [str(request.account_id), request.query, list(request.ids), timeout_s]
     answer = query_worker.ask(celery, RERANK, args, timeout_s)
     if answer["scores"] is None:
         raise SearchUnavailable("The query worker did not read the passages in time.")

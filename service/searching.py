@@ -17,7 +17,7 @@ from core.store.search import Hit, QueryVector, Scope
 from service.deps import Service
 from service.forms import SearchIn
 from service.query_vector import query_vector
-from service.reranking import Read, scores_of
+from service.reranking import RerankRequest, scores_of
 
 _SPARE = 2
 """Times as many passages are read as are answered: neighbours that share text with a better hit are left out."""
@@ -93,14 +93,14 @@ def _found(service: Service, account: Account, wanted: SearchIn, asked: Asked, m
     return Answer([Ranked(hit, scores[hit.passage_id]) for hit in best], frozenset(matched), mode)
 
 
-def _to_read(account: Account, query: str, found: Answer) -> Read:
-    return Read(account.id, query, [one.hit.passage_id for one in found.hits[:RERANKED]])
+def _to_read(account: Account, query: str, found: Answer) -> RerankRequest:
+    return RerankRequest(account.id, query, [one.hit.passage_id for one in found.hits[:RERANKED]])
 
 
-def _reranked(service: Service, found: Answer, read: Read, timeout_s: float) -> Answer:
+def _reranked(service: Service, found: Answer, request: RerankRequest, timeout_s: float) -> Answer:
     """The same hits in the order of the re-ranker; as they were if it does not answer in time."""
     try:
-        scores = scores_of(service.celery, read, timeout_s)
+        scores = scores_of(service.celery, request, timeout_s)
     except SearchUnavailable:
         return replace(found, rerank_failed=True)
     known = {one.hit.passage_id: replace(one, rerank=scores.get(one.hit.passage_id)) for one in found.hits}

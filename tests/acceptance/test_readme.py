@@ -20,7 +20,8 @@ import pytest
 import typer.main
 
 from core import errors
-from core.errors import JobError
+from core.errors import JobError, SearchUnavailable
+from core.search import RERANK_UNAVAILABLE
 from core.settings import Settings
 from models.registry import MODELS
 from service.cli import app
@@ -136,6 +137,11 @@ def test_the_codes_of_the_readme_are_the_codes_of_failed_jobs() -> None:
     sentence = re.search(r"in `error\.code`: (.*?)\.\n", README, re.DOTALL)
     assert sentence is not None
     assert set(re.findall(r"`(\w+)`", sentence[1])) == {kind.code for kind in JobError.__subclasses__()}
+
+
+def test_the_warnings_of_a_search_are_listed() -> None:
+    (line,) = [line for line in README.splitlines() if line.startswith("Warnings of a search")]
+    assert set(re.findall(r"`(\w+)`", line)) == {SearchUnavailable.code, RERANK_UNAVAILABLE}
 
 
 def test_the_codes_of_refused_requests_are_listed() -> None:

@@ -24,7 +24,7 @@ from models.registry import reranker
 from models.reranker import RerankingEngine
 from service import processes, searching
 from service.app import create_app
-from service.reranking import Read
+from service.reranking import RerankRequest
 from service.supervisor import Program, Supervisor
 from tests import cross_encoder
 from tests.integration import work
@@ -64,16 +64,16 @@ def read_query(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Read]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[RerankRequest]:
     """What a re-ranker was asked that likes what was stored last the most."""
-    reads: list[Read] = []
+    requests: list[RerankRequest] = []
 
-    def scores(celery: object, read: Read, timeout_s: float) -> dict[int, float]:
-        reads.append(read)
-        return {passage_id: place / 100 for place, passage_id in enumerate(sorted(read.ids), 1)}
+    def scores(celery: object, request: RerankRequest, timeout_s: float) -> dict[int, float]:
+        requests.append(request)
+        return {passage_id: place / 100 for place, passage_id in enumerate(sorted(request.ids), 1)}
 
     monkeypatch.setattr(searching, "scores_of", scores)
-    return reads
+    return requests
 
 
 def found(api: TestClient, **wanted: Any) -> dict[str, Any]:
@@ -89,35 +89,35 @@ def texts(answer: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
 def test_the_hits_of_every_mode_stand_in_the_order_of_the_re_ranker(
-    reranking: TestClient, asked: list[Read], account: Account, mode: str
+    reranking: TestClient, asked: list[RerankRequest], account: Account, mode: str
 ) -> None:
     answer = found(reranking, query='"moon" -sun', mode=mode)
 
     assert texts(answer) == TEXTS[::-1]
     assert [hit["scores"]["rerank"] for hit in answer["hits"]] == [0.04, 0.03, 0.02, 0.01]
     assert (answer["mode"], answer["warnings"]) == (mode, [])
-    assert [(read.account_id, read.query) for read in asked] == [(account.id, "moon")]
+    assert [(request.account_id, request.query) for request in asked] == [(account.id, "moon")]
 
 
-def test_few_hits_are_the_best_of_all_that_was_read(reranking: TestClient, asked: list[Read]) -> None:
+def test_few_hits_are_the_best_of_all_that_was_read(reranking: TestClient, asked: list[RerankRequest]) -> None:
     assert texts(found(reranking, limit=1)) == TEXTS[-1:]
-    assert [len(read.ids) for read in asked] == [len(TEXTS)]
+    assert [len(request.ids) for request in asked] == [len(TEXTS)]
 
 
 def test_no_more_than_the_best_are_read_and_the_others_follow(
-    reranking: TestClient, asked: list[Read], database: Database, account: Account
+    reranking: TestClient, asked: list[RerankRequest], database: Database, account: Account
 ) -> None:
     store(database, account, [f"Moon number {n}." for n in range(2 * RERANKED)])
 
     plain, answer = found(reranking, limit=50, rerank=False), found(reranking, limit=50)
 
-    assert [len(read.ids) for read in asked] == [RERANKED]
+    assert [len(request.ids) for request in asked] == [RERANKED]
     assert [("rerank" in hit["scores"]) for hit in answer["hits"]] == [True] * RERANKED + [False] * (50 - RERANKED)
     assert set(texts(answer)[:RERANKED]) == set(texts(plain)[:RERANKED])
     assert texts(answer)[RERANKED:] == texts(plain)[RERANKED:]
 
 
-def test_who_wants_none_is_answered_without(reranking: TestClient, asked: list[Read]) -> None:
+def test_who_wants_none_is_answered_without(reranking: TestClient, asked: list[RerankRequest]) -> None:
     answer = found(reranking, rerank=False)
 
     assert asked == []
@@ -126,7 +126,7 @@ def test_who_wants_none_is_answered_without(reranking: TestClient, asked: list[R
 
 
 def test_where_no_model_is_configured_it_is_never_done_and_asking_for_it_is_refused(
-    api: TestClient, database: Database, account: Account, asked: list[Read]
+    api: TestClient, database: Database, account: Account, asked: list[RerankRequest]
 ) -> None:
     store(database, account, TEXTS)
 
@@ -149,7 +149,7 @@ def test_without_an_answer_in_time_the_hits_stand_as_they_were_found_and_a_warni
 
 
 def test_a_worker_that_did_not_read_the_query_is_not_waited_for_again(
-    reranking: TestClient, asked: list[Read], monkeypatch: pytest.MonkeyPatch
+    reranking: TestClient, asked: list[RerankRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unavailable(*_: object) -> QueryVector:
         raise SearchUnavailable

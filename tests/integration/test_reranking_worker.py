@@ -18,7 +18,7 @@ from core.store.accounts import Account
 from core.store.session import Database
 from models.pool import Pool
 from service import query_worker
-from service.reranking import Read, scores_of
+from service.reranking import RerankRequest, scores_of
 from tests import cross_encoder
 from tests.conftest import write_tiers
 from tests.integration import work
@@ -80,4 +80,4 @@ def test_a_worker_that_gave_up_is_no_answer(account: Account, monkeypatch: pytes
 
     monkeypatch.setattr(query_worker, "ask", ask)
     with pytest.raises(SearchUnavailable):
-        scores_of(Celery(), Read(account.id, "moon", [1]), 1.0)
+        scores_of(Celery(), RerankRequest(account.id, "moon", [1]), 1.0)
