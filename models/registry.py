@@ -27,7 +27,7 @@ class ModelKind(StrEnum):
 UNPINNED = ""
 """In place of a file's SHA-256: the bytes are the operator's own affair."""
 
-_OWN_FILES = ("config.json", "tokenizer.json", "model.safetensors")
+_OWN_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
 """What a folder must hold whose model is not registered. No pickles: loading one could run anything."""
 
 

@@ -31,7 +31,8 @@ class RerankingEngine:
         """Load from `folder` alone, never from the network, and run no code of its own. `device` is `cpu` or `cuda:N`.
 
         `threads` becomes torch's number of CPU threads, which is one for the whole process. Raises `WeightsMismatch`
-        for a model that is no cross-encoder of one score, `OutOfDeviceMemory`, `DeviceFailed`.
+        for a model that is no cross-encoder of one score, or cannot read what it says it can, `OutOfDeviceMemory`,
+        `DeviceFailed`.
         """
         import torch
         from sentence_transformers import CrossEncoder
@@ -47,7 +48,9 @@ class RerankingEngine:
             self._model.eval()
             _check_architecture(self._model, spec.name)
             half_precision.shorten(self._model, self._dtype)
-        self.max_tokens = spec.max_tokens or min(self._model.max_seq_length, _LONGEST_PAIR)
+        self.max_tokens = spec.max_tokens or _limit(self._model)
+        if not spec.max_tokens:
+            self._try_longest(spec.name)
 
     def scores(
         self, query: str, texts: Sequence[str], *, on_batch: Callable[[], object] | None = None
@@ -75,6 +78,14 @@ class RerankingEngine:
         in_batches([len(ids) for ids in kept["input_ids"]], self._batch_tokens, infer, on_batch)
         return found
 
+    def _try_longest(self, name: str) -> None:
+        """Read one pair that is too long: a model whose files contradict each other fails here, and not in a search."""
+        try:
+            self.scores("long", ["long " * self.max_tokens])
+        except IndexError as error:
+            self.close()
+            raise WeightsMismatch(f"{name} cannot read {self.max_tokens} tokens, as its files say: {error}") from error
+
     def _infer(self, features: dict[str, list[list[int]]]) -> NDArray[np.float32]:
         """One forward pass; shape (n,). The first pair is the longest."""
         import torch
@@ -92,11 +103,29 @@ class RerankingEngine:
         give_back_memory()
 
 
+def _limit(model: Any) -> int:
+    """The longest pair that a model reads, by its own files.
+
+    The library's limit is the number of positions. RoBERTa and its kin keep the first ones: those up to the number of
+    the padding token stand for padding, so that many and one fewer can be read.
+    """
+    from torch.nn import Embedding
+
+    limit: int = min(model.max_seq_length, _LONGEST_PAIR)
+    for name, part in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(part, Embedding):
+            kept = 0 if part.padding_idx is None else part.padding_idx + 1
+            limit = min(limit, part.num_embeddings - kept)
+    return limit
+
+
 def _check_architecture(model: Any, name: str) -> None:
-    """A model that generates text, or gives several labels, is no re-ranker that is known here."""
+    """A model that generates text, gives several labels or takes no batch is no re-ranker that is known here."""
     architectures = model.model.config.architectures or [""]
     if not architectures[0].endswith("ForSequenceClassification") or model.num_labels != 1:
         raise WeightsMismatch(
             f"{name} is no cross-encoder with one score: it is {architectures[0] or 'of no architecture'} "
             f"with {model.num_labels} labels"
         )
+    if model.tokenizer.pad_token_id is None:
+        raise WeightsMismatch(f"the tokenizer of {name} has no padding token")

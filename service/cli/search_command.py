@@ -81,7 +81,7 @@ def search(
 
 
 def _score(hit: Hit, reranked: bool) -> str:
-    """By what the hits are in order; none for one that was not read again among others that were: it would not compare."""
+    """By what the hits are in order; none for one that was not read again among others that were."""
     score = hit.scores.get("rerank") if reranked else hit.score
     return "   –" if score is None else f"{score:.2f}"
 

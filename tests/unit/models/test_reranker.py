@@ -71,6 +71,20 @@ def test_the_models_own_limit_is_held_for_the_query_and_the_text_together(engine
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
 
 
+def test_positions_that_a_model_keeps_for_padding_are_not_read(tmp_path: Path) -> None:
+    folder = cross_encoder.write(tmp_path / "roberta", tmp_path / "weights", roberta=True)
+    engine = RerankingEngine(folder, reranker("roberta"), device="cpu", threads=1)
+
+    assert engine.max_tokens == cross_encoder.MAX_TOKENS
+    assert engine.scores(QUERY, ["word " * 100]).shape == (1,)
+
+
+def test_a_model_that_cannot_read_what_its_files_say_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    folder = cross_encoder.write(tmp_path / "one", tmp_path / "weights", segments=1)  # and its tokenizer numbers two
+    with pytest.raises(WeightsMismatch, match=f"one cannot read {cross_encoder.MAX_TOKENS} tokens"):
+        RerankingEngine(folder, reranker("one"), device="cpu", threads=1)
+
+
 def test_half_precision_leaves_the_scores_about_as_they_are(
     engine: RerankingEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

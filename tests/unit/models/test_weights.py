@@ -152,10 +152,10 @@ def test_a_re_ranker_that_is_not_registered_is_the_operators_own_and_taken_as_it
 
     (tmp_path / "house").mkdir()
     (tmp_path / "house/config.json").write_bytes(CONFIG)
-    with pytest.raises(WeightsMissing, match=r"lacks tokenizer.json, model.safetensors"):
+    with pytest.raises(WeightsMissing, match=r"lacks tokenizer.json, tokenizer_config.json, model.safetensors"):
         locate(own, models_dir=tmp_path, cache_dir=tmp_path, download=True)
 
-    for name in ("tokenizer.json", "model.safetensors"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "model.safetensors"):
         (tmp_path / "house" / name).write_bytes(b"anything")
     assert locate(own, models_dir=tmp_path, cache_dir=tmp_path, download=False) == tmp_path / "house"
 

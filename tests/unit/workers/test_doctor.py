@@ -52,7 +52,7 @@ def test_a_re_ranker_is_looked_for_where_one_is_configured(looked_for: list[tupl
 
 def test_a_re_ranker_of_the_operators_own_is_told_from_one_whose_bytes_are_pinned(tmp_path: Path) -> None:
     (tmp_path / "house").mkdir()
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
         (tmp_path / "house" / name).write_bytes(b"{}")
 
     found = list(doctor._models(Settings(models_dir=tmp_path, rerank_model="house")))[-1]
