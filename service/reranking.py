@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -27,7 +28,8 @@ class RerankRequest:
 
 def scores_of(celery: Celery, request: RerankRequest, timeout_s: float) -> dict[int, float]:
     """A score, 0 to 1, for each passage that is still there. Raises `SearchUnavailable` when none comes in time."""
-    args = [str(request.account_id), request.query, list(request.ids), timeout_s]
+    until = time.time() + timeout_s  # counted from here: the worker may take it from the queue late
+    args = [str(request.account_id), request.query, list(request.ids), until]
     answer = query_worker.ask(celery, RERANK, args, timeout_s)
     if answer["scores"] is None:
         raise SearchUnavailable("The query worker did not read the passages in time.")

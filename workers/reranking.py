@@ -21,24 +21,28 @@ from workers.stages.context import Context
 log = structlog.get_logger(__name__)
 
 
-def rerank(context: Context, account_id: UUID, query: str, ids: list[int], within_s: float) -> dict[str, Any]:
+def rerank(context: Context, account_id: UUID, query: str, ids: list[int], until: float) -> dict[str, Any]:
     """The model, and `scores`: pairs of a passage's id and its score, 0 to 1. Passages that are gone have none.
 
-    `scores` is None if it took longer than `within_s`: nobody waits any more, and the next query does. Raises
-    `Misconfigured` where this worker has no re-ranker.
+    `scores` is None if the model is not loaded (yet), or if they are not there by `until`, in seconds of the epoch:
+    nobody waits any more, and the next query does. Raises `Misconfigured` where this worker has no re-ranker.
     """
-    if not context.rerank_model:
+    if context.reranker is None:
         raise Misconfigured("SCRIBELANE_RERANK_MODEL is set for the API, and not for this query worker.")
-    until = time.monotonic() + within_s
-    with context.database.transaction() as connection:
-        texts = texts_of(connection, account_id, ids)
+    model = context.reranker.model
+    if not context.reranker.ready():
+        return {"model": model, "scores": None}
+    in_time = partial(_still_waited_for, until)
     try:
-        with context.pool.use(context.rerank_model, ModelKind.RERANKER) as engine:
-            scores = engine.scores(query, list(texts.values()), on_batch=partial(_still_waited_for, until)).tolist()
+        in_time()  # it may have waited behind others until now
+        with context.database.transaction() as connection:
+            texts = texts_of(connection, account_id, ids)
+        with context.pool.use(model, ModelKind.RERANKER) as engine:
+            scores = engine.scores(query, list(texts.values()), on_batch=in_time).tolist()
     except _TooLate:
-        log.warning("re-ranking took longer than a search waits", model=context.rerank_model, within_s=within_s)
-        return {"model": context.rerank_model, "scores": None}
-    return {"model": context.rerank_model, "scores": list(zip(texts, scores, strict=True))}
+        log.warning("nobody waited for this re-ranking any more", model=model)
+        return {"model": model, "scores": None}
+    return {"model": model, "scores": list(zip(texts, scores, strict=True))}
 
 
 class _TooLate(Exception):
@@ -47,12 +51,5 @@ class _TooLate(Exception):
 
 def _still_waited_for(until: float) -> None:
     """Raises `_TooLate` if not."""
-    if time.monotonic() > until:
+    if time.time() > until:
         raise _TooLate
-
-
-def warm(context: Context) -> None:
-    """Load the model, where there is one, and let it read a pair."""
-    if context.rerank_model:
-        with context.pool.use(context.rerank_model, ModelKind.RERANKER) as engine:
-            engine.scores("warm", ["warm"])

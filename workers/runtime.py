@@ -32,7 +32,7 @@ from core.store.workers import WorkerRecord
 from models import devices
 from models.pool import Budget, Pool
 from models.registry import DEFAULT_EMBEDDING, default_whisper
-from workers import reranking, rescue, scratch
+from workers import rescue, scratch
 from workers.attempts import Attempts
 from workers.chores import Ages, Household, Periods, backups, chores, indexes
 from workers.engines import Loader, Weights, as_seen, budget_bytes
@@ -40,6 +40,7 @@ from workers.inputs.ocr import OcrLimits
 from workers.inputs.orders import FetchOptions
 from workers.inputs.process import OpenLimits
 from workers.lease import Heartbeat, Pace
+from workers.loading import Reranker
 from workers.rescue import Lookout, Waits
 from workers.scratch import Scratch
 from workers.stages.context import Context, InputLimits
@@ -103,7 +104,7 @@ def start() -> None:
         device=f"{worker.host}/{worker.device}",
         default_whisper=own.whisper_model or default_whisper(own.device),
         query_model=own.embedding_model or DEFAULT_EMBEDDING,
-        rerank_model=own.rerank_model,
+        reranker=Reranker(pool, own.rerank_model) if own.rerank_model else None,
         scratch=held.folder,
         fetching=_fetching(own),
     )
@@ -128,6 +129,8 @@ def start() -> None:
         upkeep_bells=[Bell(rounds) for rounds in upkeep(own, context)] if CONTROL_QUEUE in worker.lanes else (),
     )
     _runtime.attempts.context.bell.ring()
+    if QUERY_QUEUE in worker.lanes and context.reranker is not None:
+        context.reranker.ready()  # begins to load it; searches are answered without it until it is there
     log.info("worker ready", worker=worker.id, device=worker.device, lanes=",".join(worker.lanes))
 
 
@@ -204,14 +207,13 @@ def check_media(database: Database, blobs: Blobs) -> None:
 
 
 def warm(context: Context) -> None:
-    """Load the models that search. Raises `Misconfigured` where its vectors are not as long as the stored ones."""
+    """Load the model that searches. Raises `Misconfigured` where its vectors are not as long as the stored ones."""
     asked = embed_query(context, "warm")
     try:
         with context.database.transaction() as connection:
             dimensions.check(connection, asked["model"], len(asked["vector"]))
     except SQLAlchemyError as error:
         log.warning("cannot tell how long the stored vectors are", error=str(error).split("\n")[0])
-    reranking.warm(context)
 
 
 def _give_back(database: Database, worker_id: str, max_failures: int) -> None:

@@ -51,9 +51,9 @@ def _embed_query(text: str) -> dict[str, Any]:
 
 
 @app.task(name=RERANK, ignore_result=False, soft_time_limit=RERANK_LIMIT_S + 5, time_limit=RERANK_LIMIT_S + 10)
-def _rerank(account_id: str, query: str, ids: list[int], within_s: float) -> dict[str, Any]:
-    """How well passages answer a query. Its own limits are for a batch that hangs."""
-    return _answered(lambda context: rerank(context, UUID(account_id), query, ids, within_s))
+def _rerank(account_id: str, query: str, ids: list[int], until: float) -> dict[str, Any]:
+    """How well passages answer a query, if it can be said by `until`. Its own limits are for a batch that hangs."""
+    return _answered(lambda context: rerank(context, UUID(account_id), query, ids, until))
 
 
 def _answered(ask: Callable[[Context], dict[str, Any]]) -> dict[str, Any]:

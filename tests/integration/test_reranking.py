@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from fastapi.testclient import TestClient
 from core.errors import SearchUnavailable
 from core.job import JobKind
 from core.passages import Passage
-from core.search import RERANKED
+from core.search import RERANK_UNAVAILABLE, RERANKED
 from core.settings import Settings
 from core.store.accounts import Account
 from core.store.passages import texts_of
@@ -22,7 +23,7 @@ from core.store.session import Database
 from core.work import PassageBatch
 from models.registry import reranker
 from models.reranker import RerankingEngine
-from service import processes, searching
+from service import processes, query_vector, searching
 from service.app import create_app
 from service.reranking import RerankRequest
 from service.supervisor import Program, Supervisor
@@ -185,6 +186,54 @@ def test_a_real_query_worker_reads_the_hits_with_the_model_of_the_operators_fold
     store(database, account, TEXTS)
     models = tmp_path_factory.mktemp("models")
     folder = cross_encoder.write(models / "tiny", tmp_path_factory.mktemp("weights"))
+    start(supervisor, settings, database, models)
+    engine = RerankingEngine(folder, reranker("tiny"), device="cpu", threads=1)
+    expected = dict(zip(TEXTS, engine.scores("the moon", TEXTS).tolist(), strict=True))
+    app = create_app(settings.model_copy(update={"rerank_model": "tiny", "rerank_timeout_s": 20.0}))
+    log = supervisor.log_of("query")
+    until(lambda: "re-ranker ready" in log.read_text(), within_s=120, what=str(log))
+
+    with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
+        answer = found(client, query="the moon", mode="keyword", rerank=True)
+
+    assert answer["warnings"] == []
+    assert texts(answer) == sorted(TEXTS, key=lambda text: -expected[text])
+    assert [hit["scores"]["rerank"] for hit in answer["hits"]] == pytest.approx(
+        sorted(expected.values(), reverse=True), abs=1e-3
+    )
+
+
+def test_a_re_ranker_that_cannot_be_loaded_leaves_semantic_search_as_it_is(
+    settings: Settings,
+    database: Database,
+    account: Account,
+    key: str,
+    broker: redis.Redis,
+    supervisor: Supervisor,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store(database, account, TEXTS)
+    monkeypatch.setattr(searching, "query_vector", query_vector.query_vector)
+    models = tmp_path_factory.mktemp("models")
+    cross_encoder.write(models / "tiny", tmp_path_factory.mktemp("weights"), labels=3)
+    start(supervisor, settings, database, models)
+    account = work.open_account(database, "reader")
+    own = settings.model_copy(update={"rerank_model": "tiny", "rerank_timeout_s": 20.0, "query_timeout_s": 20.0})
+    log = supervisor.log_of("query")
+    until(lambda: "the re-ranker cannot be loaded" in log.read_text(), within_s=120, what=str(log))
+
+    with TestClient(create_app(own), headers={"Authorization": f"Bearer {key}"}) as client:
+        by_meaning, by_words = found(client, mode="semantic"), found(client, mode="keyword")
+
+    assert by_meaning["mode"] == "semantic"
+    assert len(by_words["hits"]) == len(TEXTS)
+    assert [warning["code"] for warning in by_words["warnings"]] == [RERANK_UNAVAILABLE]
+    assert "this worker cannot start" not in log.read_text()
+
+
+def start(supervisor: Supervisor, settings: Settings, database: Database, models: Path) -> None:
+    """A real query worker, whose re-ranker is `tiny` in the folder `models`."""
     command = processes.query_worker()
     own = {
         "SCRIBELANE_DATABASE_URL": settings.database_url,
@@ -198,19 +247,6 @@ def test_a_real_query_worker_reads_the_hits_with_the_model_of_the_operators_fold
     work.execute(database, "DELETE FROM vectors")
     work.execute(database, "DELETE FROM embedding_models")  # the model's real vectors are longer than a test's
     supervisor.start(Program("query", command.argv, {**command.environment, **own}, grace_s=5))
-    engine = RerankingEngine(folder, reranker("tiny"), device="cpu", threads=1)
-    expected = dict(zip(TEXTS, engine.scores("the moon", TEXTS).tolist(), strict=True))
-    app = create_app(settings.model_copy(update={"rerank_model": "tiny", "rerank_timeout_s": 20.0}))
-    until(_ready(database), within_s=120, what=str(supervisor.log_of("query")))
-
-    with TestClient(app, headers={"Authorization": f"Bearer {key}"}) as client:
-        answer = found(client, query="the moon", mode="keyword", rerank=True)
-
-    assert answer["warnings"] == []
-    assert texts(answer) == sorted(TEXTS, key=lambda text: -expected[text])
-    assert [hit["scores"]["rerank"] for hit in answer["hits"]] == pytest.approx(
-        sorted(expected.values(), reverse=True), abs=1e-3
-    )
 
 
 @pytest.fixture
@@ -218,7 +254,3 @@ def supervisor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]
     supervisor = Supervisor(tmp_path_factory.mktemp("logs"))
     yield supervisor
     supervisor.stop()
-
-
-def _ready(database: Database) -> Callable[[], bool]:
-    return lambda: bool(work.execute(database, "SELECT count(*) FROM workers WHERE 'query' = ANY(lanes)")[0][0])

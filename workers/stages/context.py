@@ -17,6 +17,7 @@ from workers.engines import Weights
 from workers.inputs.ocr import OcrLimits
 from workers.inputs.orders import FetchOptions
 from workers.inputs.process import OpenLimits
+from workers.loading import Reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,8 @@ class Context:
     tiers allow, its defaults, and a folder for files in work.
 
     `device` is this worker's own, with its host. `default_whisper` is for transcriptions that name no model;
-    `query_model` embeds searches, and all jobs that ask for no other; `rerank_model`, where there is one, reads
-    what they found once more. `fetching`: how inputs are fetched
-    whose URL was submitted.
+    `query_model` embeds searches, and all jobs that ask for no other; `reranker`, where there is one, reads
+    what they found once more. `fetching`: how inputs are fetched whose URL was submitted.
     """
 
     database: Database
@@ -56,7 +56,7 @@ class Context:
     default_whisper: str
     query_model: str
     scratch: Path
-    rerank_model: str = ""
+    reranker: Reranker | None = None
     fetching: FetchOptions = field(default_factory=lambda: FetchOptions(UrlHosts()))
 
     def whisper_model(self, claim: Claim) -> str:
