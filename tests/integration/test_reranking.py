@@ -11,16 +11,12 @@ import redis
 from fastapi.testclient import TestClient
 
 from core.errors import SearchUnavailable
-from core.job import JobKind
-from core.passages import Passage
 from core.search import RERANK_UNAVAILABLE, RERANKED
 from core.settings import Settings
 from core.store.accounts import Account
 from core.store.passages import texts_of
-from core.store.results import Embedded, Prepared
 from core.store.search import QueryVector
 from core.store.session import Database
-from core.work import PassageBatch
 from models.registry import reranker
 from models.reranker import RerankingEngine
 from service import processes, query_vector, searching
@@ -41,13 +37,7 @@ TEXTS = [
 
 def store(database: Database, account: Account, texts: Sequence[str]) -> None:
     """A document of these texts that is done, all as near to every query."""
-    passages = [Passage(text, 1, 1, None, None) for text in texts]
-    job_id = work.submit(database, account, JobKind.DOCUMENT)
-    ready = Prepared([PassageBatch(len(passages))], pages=1, texts=[passages], language="en")
-    work.complete(database, work.claim_one(database, job_id), ready)
-    vectors = [[1.0, 0.0, 0.0]] * len(passages)
-    work.complete(database, work.claim_one(database, job_id), Embedded(passages, vectors, work.MODEL))
-    work.finish(database, job_id)
+    work.searchable(database, account, [work.passage(text, 1) for text in texts])
 
 
 @pytest.fixture

@@ -33,7 +33,6 @@ from service.reranking import RerankRequest, scores_of
 from tests import cross_encoder
 from tests.conftest import write_tiers
 from tests.integration import work
-from tests.integration.test_reranking import TEXTS, store
 from tests.integration.test_tiers_hold import context
 from tests.waiting import until
 from workers.engines import Loader, Weights
@@ -42,6 +41,7 @@ from workers.reranking import rerank
 from workers.stages.context import Context
 
 PLENTY_S = 120.0
+TEXTS = ["The tides follow the moon.", "Under the moon, bread rises near the oven.", "No moon tonight."]
 
 
 class FakeReranker:
@@ -72,7 +72,7 @@ def worker(dispatcher: Dispatcher, tmp_path: Path, tmp_path_factory: pytest.Temp
 
 @pytest.fixture
 def ids(database: Database, account: Account) -> list[int]:
-    store(database, account, TEXTS)
+    work.searchable(database, account, [work.passage(text, 1) for text in TEXTS])
     return [row[0] for row in work.execute(database, "SELECT id FROM passages ORDER BY id")]
 
 

@@ -10,16 +10,13 @@ import pytest
 import sqlalchemy as sa
 
 from core.job import JobKind
-from core.passages import Passage
 from core.search import parse
 from core.stemmers import STEMMERS
 from core.store import keywords, search
 from core.store.accounts import Account
 from core.store.keywords import Keywords, Term, keywords_of, words_that_match
-from core.store.results import Embedded, Prepared
 from core.store.search import Hit, QueryVector, Scope, matching, nearest, read
 from core.store.session import Database
-from core.work import PassageBatch
 from tests.integration import work
 
 EAST, NORTH = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
@@ -41,14 +38,8 @@ def document(
     vectors: Sequence[Sequence[float]] = (),
 ) -> UUID:
     """A document that is done; each text is a passage on a page of its own."""
-    job_id = work.submit(database, account, JobKind.DOCUMENT)
-    passages = [Passage(text, page, page, None, None) for page, text in enumerate(texts, 1)]
-    ready = Prepared([PassageBatch(len(texts))], pages=len(texts), texts=[passages], language=language)
-    work.complete(database, work.claim_one(database, job_id), ready)
-    embedded = Embedded(passages, vectors or [EAST] * len(texts), work.MODEL)
-    work.complete(database, work.claim_one(database, job_id), embedded)
-    work.finish(database, job_id)
-    return job_id
+    passages = [work.passage(text, page) for page, text in enumerate(texts, 1)]
+    return work.searchable(database, account, passages, vectors, language)
 
 
 def by_words(database: Database, account: Account, query: str, scope: Scope | None = None) -> list[str]:

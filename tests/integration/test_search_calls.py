@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,13 +10,11 @@ from fastapi.testclient import TestClient
 
 from core.details import MediaDetails
 from core.errors import SearchUnavailable
-from core.job import JobKind
 from core.passages import Passage
 from core.store.accounts import Account
 from core.store.results import Embedded, Prepared
 from core.store.search import QueryVector
 from core.store.session import Database
-from core.work import PassageBatch
 from service import searching
 from tests.integration import work
 
@@ -25,27 +22,15 @@ EAST, NORTH = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
 VIDEO = MediaDetails(video_id="dQw4w9WgXcQ")
 
 
-def stored(database: Database, account: Account, *passages: Passage, vectors: Sequence[Sequence[float]]) -> UUID:
-    """A document of these passages that is done."""
-    job_id = work.submit(database, account, JobKind.DOCUMENT)
-    ready = Prepared([PassageBatch(len(passages))], pages=1, texts=[passages], language="en")
-    work.complete(database, work.claim_one(database, job_id), ready)
-    work.complete(database, work.claim_one(database, job_id), Embedded(passages, vectors, work.MODEL))
-    work.finish(database, job_id)
-    return job_id
-
-
 @pytest.fixture
 def manual(database: Database, account: Account) -> UUID:
     """Two pages; the second part of the first runs over into its neighbour."""
-    return stored(
-        database,
-        account,
+    passages = [
         Passage("The tides follow the moon.", 1, 1, None, None, "i", 0, 26, "Tides"),
         Passage("The moon. High water at noon.", 1, 2, None, None, "i–ii", 17, 46, "Tides"),
         Passage("Bread rises near the oven.", 2, 2, None, None, "ii", 46, 72),
-        vectors=[EAST, [0.9, 0.1, 0.0], NORTH],
-    )
+    ]
+    return work.searchable(database, account, passages, [EAST, [0.9, 0.1, 0.0], NORTH])
 
 
 def found(api: TestClient, **asked: Any) -> dict[str, Any]:

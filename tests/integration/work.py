@@ -38,6 +38,7 @@ MODEL = "fake"
 UPLOADED = (JobKind.TRANSCRIPTION, JobKind.DOCUMENT)
 """The kinds of job that a client submits."""
 VECTOR = [1.0, 0.0, 0.0]
+Vectors = Sequence[Sequence[float]]
 TIERS = tiers.load()
 PROMISES = Promises(redispatch_s=30, worker_silence_s=15, max_wait_s={Lane.STANDARD: 600, Lane.BATCH: 3600})
 
@@ -188,6 +189,22 @@ def finish(database: Database, job_id: UUID, n_chunks: int = 1) -> Job:
         claimed = claim_one(database, job_id)
         complete(database, claimed, result_of(claimed, n_chunks))
     return job(database, job_id)
+
+
+def searchable(
+    database: Database,
+    account: Account,
+    passages: Sequence[Passage],
+    vectors: Vectors = (),
+    language: str | None = "en",
+) -> UUID:
+    """A document of these passages that is done; without vectors, all are as near to every query."""
+    job_id = submit(database, account, JobKind.DOCUMENT)
+    ready = Prepared([PassageBatch(len(passages))], pages=len(passages), texts=[passages], language=language)
+    complete(database, claim_one(database, job_id), ready)
+    complete(database, claim_one(database, job_id), Embedded(passages, vectors or [VECTOR] * len(passages), MODEL))
+    finish(database, job_id)
+    return job_id
 
 
 def report_worker(database: Database, *lanes: str, worker_id: str = "w/0", current_chunk: UUID | None = None) -> None:
