@@ -22,8 +22,7 @@ from models import vad
 from models.errors import DeviceFailed, OutOfDeviceMemory, WeightsMissing
 from tests.conftest import write_tiers
 from tests.integration import work
-from tests.integration.test_tiers_hold import SAMPLE, context
-from tests.integration.worker import working
+from tests.integration.worker import SAMPLE, context, working
 from workers.attempts import Attempts, in_our_words
 from workers.lease import Lease
 from workers.stages.prepare import prepare

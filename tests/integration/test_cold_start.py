@@ -19,8 +19,7 @@ from models.pool import Pool
 from models.registry import ModelKind
 from tests.conftest import write_tiers
 from tests.integration import work
-from tests.integration.test_tiers_hold import context
-from tests.integration.worker import working
+from tests.integration.worker import context, working
 from workers.attempts import Attempts
 
 LOAD_S = 0.3

@@ -26,7 +26,7 @@ from models.fake import FakeTranscriber
 from models.pool import Pool
 from tests.conftest import write_tiers
 from tests.integration import work
-from tests.integration.test_tiers_hold import context
+from tests.integration.worker import context
 from workers.lease import Lease
 from workers.stages.context import Context
 from workers.stages.transcribe import transcribe

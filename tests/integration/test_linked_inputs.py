@@ -23,8 +23,7 @@ from core.store.session import Database
 from tests.chaptered import Mark, chaptered
 from tests.conftest import write_tiers
 from tests.integration import work
-from tests.integration.test_tiers_hold import SAMPLE, context
-from tests.integration.worker import working
+from tests.integration.worker import SAMPLE, context, working
 from tests.listening import Reply, Site, site
 from workers import places
 from workers.attempts import Attempts

@@ -17,8 +17,7 @@ from core.store.blobs import input_key
 from core.store.session import Database
 from tests.conftest import write_tiers
 from tests.integration import quota, work
-from tests.integration.test_tiers_hold import SAMPLE, context
-from tests.integration.worker import working
+from tests.integration.worker import SAMPLE, context, working
 from workers.attempts import Attempts
 
 

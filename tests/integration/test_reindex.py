@@ -27,8 +27,7 @@ from models.pool import Pool
 from tests.conftest import write_tiers
 from tests.integration import reindexed, work
 from tests.integration.reindexed import NEW, OLD, begin, document, embedded, finish
-from tests.integration.test_tiers_hold import context
-from tests.integration.worker import working
+from tests.integration.worker import context, working
 from workers import runtime
 from workers.attempts import Attempts
 from workers.stages import reindex

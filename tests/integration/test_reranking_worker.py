@@ -33,7 +33,7 @@ from service.reranking import RerankRequest, scores_of
 from tests import cross_encoder
 from tests.conftest import write_tiers
 from tests.integration import work
-from tests.integration.test_tiers_hold import context
+from tests.integration.worker import context
 from tests.waiting import until
 from workers.engines import Loader, Weights
 from workers.loading import AGAIN_S, Reranker

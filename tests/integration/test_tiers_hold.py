@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,25 +9,19 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from core import tiers
-from core.dispatch import Bell, Dispatcher
+from core.dispatch import Dispatcher
 from core.errors import MediaTooLong
 from core.lanes import Lane, Tier
 from core.settings import Settings
 from core.store.accounts import Account
-from core.store.blobs import Blobs, input_key
+from core.store.blobs import input_key
 from core.store.session import Database
-from models.pool import Pool
 from service.app import create_app
 from tests.integration import work
-from workers.engines import Loader, Weights
-from workers.inputs.ocr import OcrLimits
-from workers.inputs.process import OpenLimits
+from tests.integration.worker import SAMPLE, context
 from workers.lease import Lease
-from workers.stages.context import Context, InputLimits
 from workers.stages.prepare import prepare
 
-SAMPLE = Path(__file__).parents[2] / "examples" / "tides.ogg"  # of 87 s
 RECORDING = {"file": ("talk.wav", b"RIFF")}
 OWN = """
 [tiers.free]
@@ -55,25 +48,6 @@ def api(settings: Settings, tiers_file: Path, key: str) -> Iterator[TestClient]:
 
 def become(database: Database, tier: Tier) -> None:
     work.execute(database, "UPDATE accounts SET tier = :tier", tier=str(tier))
-
-
-def context(dispatcher: Dispatcher, folder: Path, tiers_file: Path) -> Context:
-    weights = Weights(None, folder, download=False)
-    return Context(
-        database=dispatcher.database,
-        bell=Bell(dispatcher),
-        blobs=Blobs((folder / "blobs").as_uri()),
-        weights=weights,
-        pool=Pool(Loader(weights, "cpu", 1, 0), math.inf),
-        tiers=tiers.load(tiers_file),
-        limits=InputLimits(
-            10, 10, 60, OpenLimits(memory_bytes=2**30, total_s=60, step_s=60), OcrLimits("eng", 5, 60, 60, 2**30)
-        ),
-        device="host/cpu",
-        default_whisper=work.MODEL,
-        query_model=work.MODEL,
-        scratch=folder,
-    )
 
 
 def test_each_tier_has_its_own_upload_limit(api: TestClient, database: Database) -> None:

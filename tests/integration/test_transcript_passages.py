@@ -12,7 +12,7 @@ from core.store.results import Embedded
 from core.work import TranscriptSpan
 from tests.conftest import write_tiers
 from tests.integration import work
-from tests.integration.test_tiers_hold import context
+from tests.integration.worker import context
 from workers.lease import Lease
 from workers.stages.context import Context
 from workers.stages.embed import embed

@@ -22,8 +22,7 @@ from core.store.session import Database
 from tests import tubefetcher
 from tests.conftest import write_tiers
 from tests.integration import work
-from tests.integration.test_tiers_hold import context
-from tests.integration.worker import working
+from tests.integration.worker import context, working
 from tests.unit.workers.tube import TIDES_S, VIDEO_ID, Tube, serving, webm
 from workers.inputs import fetching, opening
 from workers.inputs.fetched import Fetched, FetchLimits

@@ -38,7 +38,6 @@ MODEL = "fake"
 UPLOADED = (JobKind.TRANSCRIPTION, JobKind.DOCUMENT)
 """The kinds of job that a client submits."""
 VECTOR = [1.0, 0.0, 0.0]
-Vectors = Sequence[Sequence[float]]
 TIERS = tiers.load()
 PROMISES = Promises(redispatch_s=30, worker_silence_s=15, max_wait_s={Lane.STANDARD: 600, Lane.BATCH: 3600})
 
@@ -195,7 +194,7 @@ def searchable(
     database: Database,
     account: Account,
     passages: Sequence[Passage],
-    vectors: Vectors = (),
+    vectors: Sequence[Sequence[float]] = (),
     language: str | None = "en",
 ) -> UUID:
     """A document of these passages that is done; without vectors, all are as near to every query."""
