@@ -132,7 +132,7 @@ def test_settings_cannot_be_changed_after_the_start() -> None:
 def test_every_number_says_its_unit_or_counts_something() -> None:
     numbers = [name for name, field in Settings.model_fields.items() if field.annotation in (int, float)]
     counted = {"pdf_max_pages", "ocr_max_pages", "max_failures", "threads", "cpu_workers", "fake_speed", "backup_keep"}
-    counted |= {"subtitle_line_chars", "subtitle_lines", "youtube_retries"}
+    counted |= {"subtitle_line_chars", "subtitle_lines", "youtube_retries", "fetch_at_once"}
 
     assert [name for name in numbers if not re.search(r"_(s|bytes|months)$", name) and name not in counted] == []
 
