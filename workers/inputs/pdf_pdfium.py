@@ -6,6 +6,8 @@ native code that may crash on a hostile file: it is loaded in the confined proce
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import pypdfium2
@@ -22,6 +24,8 @@ MAX_BOXES = 2_000
 MAX_CHARACTERS = 2_000_000
 """Of a page."""
 SCAN_DPI = 200
+_MOST_MARKS = 20 * MAX_HEADINGS
+"""Of an outline, with those that lead nowhere."""
 _MAX_DEPTH = 10
 
 
@@ -86,13 +90,14 @@ class ByPdfium:
     def details(self) -> DocumentDetails:
         """Title and outline."""
         outline: list[Heading] = []
-        for mark in self._file.get_toc(max_depth=_MAX_DEPTH):
-            target = mark.get_dest()
-            page = target.get_index() if target is not None else None
-            if page is not None and (title := one_line(mark.get_title())):
-                outline.append(Heading(title, page + 1, mark.level))
-            if len(outline) == MAX_HEADINGS:
-                break
+        with suppress(pypdfium2.PdfiumError, ValueError):  # what came before the fault is told all the same
+            for mark in islice(self._file.get_toc(max_depth=_MAX_DEPTH), _MOST_MARKS):
+                target = mark.get_dest()
+                page = target.get_index() if target is not None else None
+                if page is not None and (title := one_line(mark.get_title())):
+                    outline.append(Heading(title, page + 1, mark.level))
+                if len(outline) == MAX_HEADINGS:
+                    break
         title = one_line(self._file.get_metadata_value("Title"))
         return DocumentDetails(title or (outline[0].title if outline else None), (), tuple(outline))
 

@@ -31,8 +31,9 @@ from workers.inputs.media_details import MAX_DETAILS_BYTES
 
 log = structlog.get_logger(__name__)
 
-BROKEN = "The file is damaged in a way that cannot be opened, or opening it takes more memory than is allowed."
-TOO_MUCH = "Opening the file takes more memory or space than this service allows."
+BROKEN = "The file is damaged in a way that cannot be opened."
+CRASHED = "The file is damaged, or takes more memory to open than this service allows; a smaller part of it may do."
+TOO_MUCH = "Opening the file takes more memory or space than this service allows; a smaller part of it may do."
 _TOO_LONG = "Opening the file took longer than this service allows."
 _PIECE_BYTES = 64 * 1024
 _MAX_MESSAGE = 500
@@ -207,6 +208,6 @@ def _end(request: Request, status: int) -> JobError:
     if status == -signal.SIGXCPU:
         return ChunkTimeout(_TOO_LONG)
     if -status in _CRASHES:
-        return request.unreadable(BROKEN)
+        return request.unreadable(CRASHED)
     log.error("whoever opened an input was ended", status=status)
     return Internal()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pypdfium2
 import pytest
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
@@ -278,6 +279,18 @@ def test_a_long_outline_is_cut_and_one_that_pypdf_cannot_read_is_read_by_pdfium(
         monkeypatch.setattr(PdfReader, "outline", property(cannot))
         monkeypatch.setattr(PdfReader, "page_labels", property(cannot))
         assert read(tmp_path / "a.pdf").details == DocumentDetails(outline[0].title, (), outline)
+
+
+def test_an_outline_that_nobody_can_read_spoils_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise pypdfium2.PdfiumError("broken")
+
+    monkeypatch.setattr(PdfReader, "outline", property(broken))
+    monkeypatch.setattr(pypdfium2.PdfDocument, "get_toc", broken)
+
+    text = read(outlined(tmp_path / "a.pdf"))
+
+    assert (len(text.pages), text.details.outline) == (3, ())
 
 
 def test_what_a_terminal_would_obey_is_left_out(tmp_path: Path) -> None:
